@@ -1,0 +1,103 @@
+# One Makefile. `make` builds, `make check` proves, `make demo` shows, `make help` explains.
+NAME    := solvent
+VERSION := 0.1.0
+
+# -- what a packager may set ------------------------------------------------
+CC         ?= cc
+OBJCOPY    ?= objcopy
+PKG_CONFIG ?= pkg-config
+INSTALL    ?= install
+CFLAGS     ?= -O2 -g
+prefix     ?= /usr/local
+bindir     ?= $(prefix)/bin
+sbindir    ?= $(prefix)/sbin
+libdir     ?= $(prefix)/lib
+sysconfdir ?= $(prefix)/etc
+mandir     ?= $(prefix)/share/man
+unitdir    ?= $(libdir)/systemd/system
+DESTDIR    ?=
+
+# -- variants: each has its own tree, so none ever stales another ------------
+MODE  ?= release
+BUILD := build/$(MODE)
+mode.release :=
+mode.debug   := -Og -ggdb -fno-omit-frame-pointer
+mode.asan    := $(mode.debug) -fsanitize=address,undefined -fno-sanitize-recover=undefined
+mode.tsan    := $(mode.debug) -fsanitize=thread
+mode.trap    := $(mode.debug) -fsanitize=undefined -fsanitize-undefined-trap-on-error
+mode.fuzz    := $(mode.debug) -fsanitize=fuzzer-no-link,address,undefined
+$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan fuzz))
+ifeq ($(MODE),fuzz)
+CC := clang
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wundef -Wvla -Wimplicit-fallthrough -Wwrite-strings -Wformat=2
+# -mcx16: the ledger's transfers are 16-byte compare-and-swaps (reserve/purse.c).
+MACHINE := $(if $(filter x86_64%,$(shell uname -m)),-mcx16)
+override CPPFLAGS += -I. -D_GNU_SOURCE -DSOLVENT_VERSION='"$(VERSION)"' -DSOLVENT_LIBDIR='"$(libdir)/$(NAME)"' \
+                     -DSOLVENT_SBINDIR='"$(sbindir)"' -DSOLVENT_SYSCONFDIR='"$(sysconfdir)"'
+ALL_CFLAGS = -std=gnu11 $(MACHINE) $(WARN) -fvisibility=hidden -fPIC -pthread $(mode.$(MODE)) $(CFLAGS)
+LINK       = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+
+# -- rooms --------------------------------------------------------------------
+obj = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1/*.c))
+RESERVE := $(call obj,reserve)
+SHIM    := $(call obj,shim)
+DAEMON  := $(call obj,daemon)
+CLI     := $(call obj,cli)
+TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+STRESS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/stress_*.c))
+PROBES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/probes/*.c))
+# Everything but the two main()s is testable.
+TESTABLE := $(RESERVE) $(filter-out %/main.o,$(DAEMON) $(CLI))
+
+LIBRARY  := $(BUILD)/lib$(NAME).so
+PRODUCTS := $(LIBRARY) $(BUILD)/$(NAME)d $(BUILD)/$(NAME)
+all: $(PRODUCTS) $(NAME) $(NAME)d lib$(NAME).so
+
+# What is built stands at the top of the tree too, so that ./solvent runs at once.
+$(NAME) $(NAME)d lib$(NAME).so: %: $(BUILD)/%
+	$(Q)ln -sf $< $@
+
+DAEMON_LIBS = -lconfuse -lcap-ng
+CLI_LIBS    = -ljansson -ldw
+$(BUILD)/$(NAME)d: $(DAEMON) $(RESERVE)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
+$(BUILD)/$(NAME): $(CLI) $(RESERVE)
+	$(Q)$(LINK) -o $@ $^ $(CLI_LIBS)
+
+# jemalloc from Debian's PIC archive: its libc names and its doors to the kernel are
+# renamed, so that its memory passes shim/heap.c like everybody's (docs/solvent.7).
+JEMALLOC ?= $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch)/libjemalloc_pic.a /usr/lib/libjemalloc_pic.a))
+$(BUILD)/jemalloc.a: $(JEMALLOC) shim/jemalloc.rename
+	@mkdir -p $(@D)
+	$(Q)$(OBJCOPY) --redefine-syms=shim/jemalloc.rename $(JEMALLOC) $@
+$(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map
+	$(Q)$(LINK) -shared -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
+	    -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@ $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
+
+$(TESTS): %: %.o $(TESTABLE)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion)
+$(STRESS): %: %.o $(RESERVE)
+	$(Q)$(LINK) -o $@ $^
+$(PROBES): %: %.o
+	$(Q)$(LINK) -o $@ $< -lutil -ldl
+
+# -- one rule compiles everything; the compiler writes the dependencies -------
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# Rebuild when the flags change, not only when the files do.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(ALL_CFLAGS)' >$@
+
+ifndef V
+Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
+endif
+FORCE:
+.PHONY: all FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
