@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "reserve/embryo.h"
+
+#include "reserve/ledger.h"
+#include "reserve/transfer.h"
+
+static void bell_ring(struct ledger *l)
+{
+	/* Release: the slot is seen by the broker that sees the bell (daemon/registry.c). */
+	__atomic_fetch_add(&l->header.births, 1, __ATOMIC_RELEASE);
+}
+
+enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, struct embryo *ret)
+{
+	struct ledger *l = g->ledger;
+	/* Raised before the claim: whoever settles our death looks for embryos while it is
+	 * not 0, and a count too high only makes it look once more. */
+	__atomic_fetch_add(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
+	int s = slot_claim(l, SLOT_EMBRYO, g->slot);
+	if (s < 0) {
+		__atomic_fetch_sub(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
+		return REASON_SLOTS;
+	}
+	struct embryo e = { .slot = (uint32_t)s, .generation = SLOT_GEN(slot_read(l, (uint32_t)s)) };
+	enum refusal_reason reason = gather_fund(g, e.slot, pages);
+	if (reason != REASON_NONE) {
+		embryo_release(l, g->slot, e);
+		return reason;
+	}
+	object_inherit(l, g->slot, e.slot);
+	bell_ring(l);
+	*ret = e;
+	return REASON_NONE;
+}
+
+static void embryo_leave(struct ledger *l, uint32_t parent)
+{
+	__atomic_fetch_sub(&l->slot[parent].embryos, 1, __ATOMIC_ACQ_REL);
+}
+
+void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid)
+{
+	/* The child writes the same number when it adopts; by then the generation may have
+	 * moved on with a child that already died, and the slot is not ours to write. */
+	if (SLOT_GEN(slot_read(l, e.slot)) == e.generation) {
+		int32_t unknown = 0;
+		__atomic_compare_exchange_n(&l->slot[e.slot].pid, &unknown, pid, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED);
+	}
+	embryo_leave(l, parent);
+	bell_ring(l);
+}
+
+bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid)
+{
+	uint64_t word = slot_read(l, e.slot);
+	if (SLOT_STATE(word) != SLOT_EMBRYO || SLOT_GEN(word) != e.generation)
+		return false;
+	if (!purse_set_used(&l->slot[e.slot].purse, pages))
+		return false;
+	__atomic_fetch_add(&l->header.forks, 1, __ATOMIC_RELAXED);
+	bool adopted = slot_adopt(l, e.slot, e.generation, pid);
+	bell_ring(l);
+	return adopted;
+}
+
+void embryo_release(struct ledger *l, uint32_t parent, struct embryo e)
+{
+	object_drop_all(l, parent, e.slot);
+	transfer_reap(l, parent, e.slot);
+	slot_free(l, e.slot);
+	embryo_leave(l, parent);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* fork: the child's charge, taken before the child exists.
+ *
+ *   parent: embryo_conceive   claims a slot, lets it hold what the parent holds, funds it
+ *           fork()
+ *   parent: embryo_born       writes the child's pid where the broker looks for it
+ *   child:  embryo_adopt      settles the charge to what it really inherited; LIVE
+ *   parent: embryo_release    fork failed: everything back
+ *
+ * Either side may be killed anywhere; the broker settles what is left (member_reap). */
+#pragma once
+
+#include "reserve/gather.h"
+
+struct embryo {
+	uint32_t slot;
+	uint32_t generation;
+};
+
+/* REASON_NONE and `ret`, or why not (nothing changed): REASON_SLOTS when the ledger is full. */
+enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, struct embryo *ret);
+
+void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid);
+
+/* In the child. `pages` is its charge; false when the broker has buried the slot (the
+ * child must join anew) or the embryo holds less than `pages` (nothing changed). */
+bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid);
+
+void embryo_release(struct ledger *l, uint32_t parent, struct embryo e);

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/* The memory of a ledger: making it, sealing it, and telling a sound one from another. */
+#include "reserve/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reserve/purse.h"
+
+#define LEDGER_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+static void header_fill(struct ledger_header *h, const char *name)
+{
+	h->version = LEDGER_VERSION;
+	h->page_bytes = PAGE_BYTES;
+	h->total_bytes = LEDGER_BYTES;
+	h->slots_at = LEDGER_SLOTS_AT;
+	h->slot_bytes = sizeof(struct slot);
+	h->slots = LEDGER_SLOTS;
+	h->objects_at = LEDGER_OBJECTS_AT;
+	h->object_bytes = sizeof(struct object);
+	h->objects = LEDGER_OBJECTS;
+	h->refusals_at = LEDGER_REFUSALS_AT;
+	h->refusal_bytes = sizeof(struct refusal);
+	h->refusals = LEDGER_REFUSALS;
+	strncpy(h->name, name, sizeof h->name - 1);
+	h->magic = LEDGER_MAGIC;
+}
+
+void ledger_format(struct ledger *l, const char *name)
+{
+	/* MADV_REMOVE gives the pages back and reads as zero afterwards; where it is
+	 * refused the long way does the same. */
+	if (madvise(l, LEDGER_BYTES, MADV_REMOVE) != 0)
+		memset(l, 0, sizeof *l);
+	header_fill(&l->header, name);
+}
+
+int ledger_create(const char *name)
+{
+	int fd = memfd_create("solvent-ledger", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	struct ledger_header h = { 0 };
+	header_fill(&h, name);
+	if (ftruncate(fd, LEDGER_BYTES) != 0 || fcntl(fd, F_ADD_SEALS, LEDGER_SEALS) != 0 ||
+	    pwrite(fd, &h, sizeof h, 0) != (ssize_t)sizeof h) {
+		int error = errno;
+		close(fd);
+		return -error;
+	}
+	return fd;
+}
+
+static bool geometry_is_ours(const struct ledger_header *h)
+{
+	return h->page_bytes == PAGE_BYTES && h->total_bytes == LEDGER_BYTES &&
+	       h->slots_at == LEDGER_SLOTS_AT && h->slot_bytes == sizeof(struct slot) &&
+	       h->slots == LEDGER_SLOTS && h->objects_at == LEDGER_OBJECTS_AT &&
+	       h->object_bytes == sizeof(struct object) && h->objects == LEDGER_OBJECTS &&
+	       h->refusals_at == LEDGER_REFUSALS_AT && h->refusal_bytes == sizeof(struct refusal) &&
+	       h->refusals == LEDGER_REFUSALS;
+}
+
+bool ledger_is_sound(const struct ledger *l, const char *name)
+{
+	const struct ledger_header *h = &l->header;
+	return h->magic == LEDGER_MAGIC && h->version == LEDGER_VERSION && geometry_is_ours(h) &&
+	       strncmp(h->name, name, sizeof h->name) == 0;
+}
+
+int ledger_map(int fd, bool writable, struct ledger **ret)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	int seals = fcntl(fd, F_GET_SEALS);
+	/* Unsealed memory could shrink under us and turn a read into SIGBUS. */
+	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || st.st_size < (off_t)sizeof(struct ledger_header))
+		return -EBADMSG;
+	if (st.st_size != (off_t)LEDGER_BYTES)
+		return -EPROTO;
+	struct ledger *l = mmap(NULL, LEDGER_BYTES, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	if (l == MAP_FAILED)
+		return -errno;
+	int error = l->header.magic != LEDGER_MAGIC ? -EBADMSG :
+		    l->header.version != LEDGER_VERSION || !geometry_is_ours(&l->header) ? -EPROTO : 0;
+	if (error) {
+		ledger_unmap(l);
+		return error;
+	}
+	*ret = l;
+	return 0;
+}
+
+void ledger_unmap(struct ledger *l)
+{
+	munmap(l, LEDGER_BYTES);
+}
+
+uint64_t ledger_used(const struct ledger *l)
+{
+	uint64_t used = 0;
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
+		enum slot_state state = SLOT_STATE(slot_read(l, s));
+		uint64_t word = purse_read(&l->slot[s].purse);
+		if (state == SLOT_LIVE)
+			used += PURSE_USED(word);
+		else if (state == SLOT_EMBRYO)
+			used += PURSE_GRANTED(word);
+	}
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+		used += PURSE_USED(purse_read(&l->object[o].purse));
+	return used;
+}

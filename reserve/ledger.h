@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* One account's ledger as an object: made by the broker, mapped by members, and the
+ * tables in it: slots and shared objects. Transfers are in reserve/transfer.h. */
+#pragma once
+
+#include "include/ledger.h"
+
+/* --- the memory itself --- */
+
+/* A new sealed memfd with an empty ledger named `name`: close-on-exec, sealed against
+ * shrinking, growing and further seals. Returns the descriptor (the caller closes it)
+ * or -errno. */
+int ledger_create(const char *name);
+
+/* Maps a ledger and checks it: size, seals, magic, version, geometry. 0 and `ret` (the
+ * caller unmaps with ledger_unmap), -EPROTO when the format is another version's,
+ * -EBADMSG when it is not a ledger at all, or -errno from the kernel. */
+int ledger_map(int fd, bool writable, struct ledger **ret);
+void ledger_unmap(struct ledger *l);
+
+/* Is everything that only the broker writes, and that never changes, still as it was
+ * made? False: somebody scribbled on it. */
+bool ledger_is_sound(const struct ledger *l, const char *name);
+
+/* Makes an empty ledger of mapped memory: everything zero but the header. The broker,
+ * before anyone joined and after a damaged account's last member has gone. Step numbers
+ * are lost, so nobody may have a transfer open. */
+void ledger_format(struct ledger *l, const char *name);
+
+/* --- slots --- */
+
+/* Claims a free slot in the state given: SLOT_LIVE for a process that joins, or
+ * SLOT_EMBRYO owned by slot `owner`. The number of the slot, or -EAGAIN when all are
+ * taken. Any number of claimers at once. */
+int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner);
+
+/* An embryo comes to life as `pid`. False when it is no longer an embryo of that
+ * generation: the broker buried it, or somebody else adopted it. */
+bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
+
+/* Empties the slot for the next one. The purse must be empty and no intent open. */
+void slot_free(struct ledger *l, uint32_t s);
+
+/* The state word, read once, acquire: pairs with the claim, adopt and free above. */
+static inline uint64_t slot_read(const struct ledger *l, uint32_t s)
+{
+	return __atomic_load_n(&l->slot[s].state, __ATOMIC_ACQUIRE);
+}
+
+/* --- objects --- */
+
+/* A free object, claimed for `maker`, of no kind yet and held by it. Its number, or
+ * -ENOSPC. If the maker dies before object_publish, object_drop_all frees it. */
+int object_claim(struct ledger *l, uint32_t maker);
+
+/* Makes a claimed object known under its keys (0, 0 for anonymous memory). */
+void object_publish(struct ledger *l, uint32_t object, enum object_kind kind, uint64_t key_a, uint64_t key_b);
+
+/* The published object of that kind and keys, held by `s` from now on; or -ENOENT. */
+int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b);
+
+/* Slot `s` holds the object from now on, or no longer. Idempotent. */
+void object_hold(struct ledger *l, uint32_t object, uint32_t s);
+void object_drop(struct ledger *l, uint32_t object, uint32_t s);
+bool object_is_held_by(const struct ledger *l, uint32_t object, uint32_t s);
+bool object_is_held(const struct ledger *l, uint32_t object);
+
+/* SysV: IPC_RMID was done; the segment lives only while it is attached. */
+void object_mark_removed(struct ledger *l, uint32_t object);
+
+/* Copies what slot `from` holds to `to`: a parent to its embryo. */
+void object_inherit(struct ledger *l, uint32_t from, uint32_t to);
+
+/* Uncharges and frees the object if nothing holds it any more: no holder, and for a
+ * SysV segment removed. `s` is the actor. True when this call freed it. */
+bool object_release(struct ledger *l, uint32_t s, uint32_t object);
+
+/* Drops everything slot `holder` holds, releasing what nobody else does; a claimed
+ * object that `holder` never published goes too. `s` is the actor. */
+void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder);
+
+/* --- the whole --- */
+
+/* What the account is charged for at this moment: the members' used, embryos' grants
+ * and objects, without idle slack. One pass over the slots; exact when nobody moves. */
+uint64_t ledger_used(const struct ledger *l);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared objects: charged once, to the account, while any member holds them.
+ *
+ * Who holds one is a bit per slot, set and cleared by its own process (or by a parent
+ * for its embryo, before the fork), so a death is settled by clearing bits and no
+ * count can go wrong. Two who drop the last two bits at once both find the object
+ * unheld; the signed debit in transfer_from_object lets one of them have its pages. */
+#include <errno.h>
+#include <string.h>
+
+#include "reserve/ledger.h"
+#include "reserve/transfer.h"
+
+static uint64_t object_read(const struct ledger *l, uint32_t o)
+{
+	/* Acquire: pairs with the release in object_publish; keys are seen with the kind. */
+	return __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+}
+
+static bool object_move(struct ledger *l, uint32_t o, uint64_t from, uint64_t to)
+{
+	return __atomic_compare_exchange_n(&l->object[o].state, &from, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+int object_claim(struct ledger *l, uint32_t maker)
+{
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+		uint64_t word = object_read(l, o);
+		if (OBJECT_KIND(word) != OBJECT_FREE ||
+		    !object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word), maker + 1, OBJECT_CLAIMED)))
+			continue;
+		object_hold(l, o, maker);
+		return (int)o;
+	}
+	return -ENOSPC;
+}
+
+void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
+{
+	uint64_t word = object_read(l, o);
+	l->object[o].key_a = key_a;
+	l->object[o].key_b = key_b;
+	__atomic_store_n(&l->object[o].state, OBJECT_WORD(OBJECT_GEN(word), OBJECT_MAKER(word) + 1, kind),
+			 __ATOMIC_RELEASE);
+}
+
+static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
+{
+	return OBJECT_KIND(object_read(l, o)) == kind && l->object[o].key_a == key_a && l->object[o].key_b == key_b;
+}
+
+int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b)
+{
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+		if (!object_is(l, o, kind, key_a, key_b))
+			continue;
+		bool held = object_is_held_by(l, o, s);
+		object_hold(l, o, s);
+		/* Seen again after the bit is set: pairs with object_release, which looks
+		 * at the bits again after it has claimed the object. One of us sees the other. */
+		if (object_is(l, o, kind, key_a, key_b))
+			return (int)o;
+		if (!held)
+			object_drop(l, o, s);
+	}
+	return -ENOENT;
+}
+
+void object_hold(struct ledger *l, uint32_t o, uint32_t s)
+{
+	/* Release: the charge that pays for it is in the object before the bit shows. */
+	__atomic_fetch_or(&l->object[o].holders[s / 64], 1ull << s % 64, __ATOMIC_ACQ_REL);
+}
+
+void object_drop(struct ledger *l, uint32_t o, uint32_t s)
+{
+	__atomic_fetch_and(&l->object[o].holders[s / 64], ~(1ull << s % 64), __ATOMIC_ACQ_REL);
+}
+
+bool object_is_held_by(const struct ledger *l, uint32_t o, uint32_t s)
+{
+	return __atomic_load_n(&l->object[o].holders[s / 64], __ATOMIC_ACQUIRE) >> s % 64 & 1;
+}
+
+bool object_is_held(const struct ledger *l, uint32_t o)
+{
+	for (uint32_t w = 0; w < HOLDER_WORDS; w++)
+		if (__atomic_load_n(&l->object[o].holders[w], __ATOMIC_ACQUIRE) != 0)
+			return true;
+	return false;
+}
+
+void object_mark_removed(struct ledger *l, uint32_t o)
+{
+	__atomic_fetch_or(&l->object[o].state, OBJECT_REMOVED, __ATOMIC_ACQ_REL);
+}
+
+void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
+{
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+		if (OBJECT_KIND(object_read(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
+			object_hold(l, o, to);
+}
+
+static bool object_may_go(const struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
+{
+	switch (OBJECT_KIND(word)) {
+	case OBJECT_FREE:
+		return false;
+	case OBJECT_CLAIMED: /* somebody is at work on it, unless that was ourselves */
+		return OBJECT_MAKER(word) == s;
+	case OBJECT_SYSV:
+		return (word & OBJECT_REMOVED) != 0 && !object_is_held(l, o);
+	default:
+		return !object_is_held(l, o);
+	}
+}
+
+bool object_release(struct ledger *l, uint32_t s, uint32_t o)
+{
+	uint64_t word = object_read(l, o), claimed = OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
+	if (!object_may_go(l, s, o, word))
+		return false;
+	if (word != claimed && !object_move(l, o, word, claimed))
+		return false;
+	/* Again, now that nobody can find it: pairs with object_find_hold. */
+	if (word != claimed && object_is_held(l, o)) {
+		object_move(l, o, claimed, word);
+		return false;
+	}
+	transfer_from_object(l, s, o);
+	return object_move(l, o, claimed, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+}
+
+void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
+{
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+		uint64_t word = object_read(l, o);
+		if (OBJECT_KIND(word) == OBJECT_FREE)
+			continue;
+		bool held = object_is_held_by(l, o, holder);
+		if (held)
+			object_drop(l, o, holder);
+		if (held || (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
+			object_release(l, s, o);
+	}
+}

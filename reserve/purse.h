@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/* The purse: one 64-bit word {granted, used}, the only thing that is ever charged.
+ *
+ * used <= granted at every instant. Taking and giving move `used` and are the hot
+ * path: one compare-and-swap on a line nobody else writes. A transfer moves `granted`
+ * and signs for it, so that a death in the middle can be settled (reserve/transfer.h).
+ *
+ * All operations are lock-free, async-signal-safe and touch no memory but the purse. */
+#pragma once
+
+#include "include/ledger.h"
+
+/* Reads the word once. Acquire: what was written before a transfer into this purse is
+ * seen after it. */
+static inline uint64_t purse_read(const struct purse *p)
+{
+	return __atomic_load_n(&p->word, __ATOMIC_ACQUIRE);
+}
+
+/* Granted less used; 0 if the word is nonsense. */
+static inline uint32_t purse_headroom(uint64_t word)
+{
+	uint32_t granted = PURSE_GRANTED(word), used = PURSE_USED(word);
+	return granted > used ? granted - used : 0;
+}
+
+/* Charges `pages` if the grant covers them. False: nothing changed. */
+bool purse_take(struct purse *p, uint32_t pages);
+
+/* Uncharges `pages`. Cannot fail; more than `used` (a scribbled ledger, or our bug)
+ * becomes 0. */
+void purse_give(struct purse *p, uint32_t pages);
+
+/* Charges exactly `pages`, whatever was charged before: an embryo settled by its child.
+ * False: the grant does not cover it; nothing changed. */
+bool purse_set_used(struct purse *p, uint32_t pages);
+
+/* What a signed change does to a purse, in pages. Both halves move in one step. */
+struct purse_change {
+	int64_t granted;
+	int64_t used;
+};
+
+/* Applies `change` and leaves `by` as the signature; refused (false, nothing changed)
+ * when it would break 0 <= used <= granted <= PAGES_MAX. Before the old signature is
+ * overwritten it is confirmed in its slot of `ledger`, so that its owner's settlement
+ * still finds it. */
+bool purse_transfer(struct purse *p, struct purse_change change, uint64_t by, struct ledger *ledger);
+
+/* As above, but only if `p` still holds `expected` and `expected_by` in full. */
+bool purse_swap(struct purse *p, uint64_t expected, uint64_t expected_by, uint64_t word, uint64_t by,
+		struct ledger *ledger);
+
+/* Records in the signer's slot that the step signed by `by` was done. */
+void signature_confirm(uint64_t by, struct ledger *ledger);
+
+/* Was the step signed by `by` applied to `p`? True if its signature stands there or was
+ * confirmed in its slot. Exact once the signer can no longer act. */
+bool purse_was_signed(const struct purse *p, uint64_t by, const struct ledger *ledger);

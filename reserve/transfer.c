@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* What each transfer is made of:
+ *
+ *   op       debit (step)               credit (step + 1)        cut in between, settled by
+ *   FUND     account.used += n          target.granted += n      account.used -= n
+ *   RETURN   target.granted -= n        account.used -= n        account.used -= n
+ *   OBJECT   own.granted,used -= n      object.both += n         account.used -= n
+ *   DESTROY  object.both -= n           account.used -= n        account.used -= n
+ *
+ * The account's `used` counts what its children hold, so adding to it is the debit of
+ * FUND: promised before it is given. Whatever is cut in two, the pages are in the
+ * account's `used` and in no child's purse, and the one repair is to take them out of
+ * `used`. That repair is written as the second step of a RETURN whose first step is
+ * known done, so cutting the repair in two needs no case of its own. */
+#include "reserve/transfer.h"
+
+#include "reserve/ledger.h"
+
+#ifndef CRASH_POINT
+#define CRASH_POINT(n) ((void)0) /* tests/stress_crash.c puts a SIGKILL here */
+#endif
+
+static uint64_t sign(uint32_t s, uint64_t step)
+{
+	return SIGNATURE(s, step);
+}
+
+/* Opens an intent and returns its first step. Only the actor writes these fields; the
+ * release on intent_op publishes the rest to whoever settles after our death. */
+static uint64_t intent_open(struct ledger *l, uint32_t s, enum intent_op op, uint32_t target, uint32_t pages)
+{
+	struct slot *me = &l->slot[s];
+	uint64_t step = (me->step + 1) & SIGNATURE_STEP_MASK;
+	__atomic_store_n(&me->step, step + 1, __ATOMIC_RELAXED);
+	me->intent_step = step;
+	me->intent_pages = pages;
+	me->intent_target = target;
+	CRASH_POINT(1);
+	__atomic_store_n(&me->intent_op, op, __ATOMIC_RELEASE);
+	CRASH_POINT(2);
+	return step;
+}
+
+static void intent_close(struct ledger *l, uint32_t s)
+{
+	CRASH_POINT(4);
+	__atomic_store_n(&l->slot[s].intent_op, INTENT_NONE, __ATOMIC_RELEASE);
+	CRASH_POINT(5);
+}
+
+static bool step_apply(struct ledger *l, struct purse *p, int64_t granted, int64_t used, uint64_t by)
+{
+	struct purse_change change = { .granted = granted, .used = used };
+	return purse_transfer(p, change, by, l);
+}
+
+/* The credit that ends RETURN, DESTROY and every repair. It can only
+ * be refused by a ledger somebody scribbled on; the broker finds that by its own means. */
+static void account_release(struct ledger *l, uint32_t s, uint64_t step, uint32_t pages)
+{
+	CRASH_POINT(3);
+	step_apply(l, &l->header.purse, 0, -(int64_t)pages, sign(s, step + 1));
+}
+
+static void peak_raise(struct ledger *l)
+{
+	uint32_t used = PURSE_USED(purse_read(&l->header.purse));
+	uint32_t seen = __atomic_load_n(&l->header.peak, __ATOMIC_RELAXED);
+	while (seen < used && !__atomic_compare_exchange_n(&l->header.peak, &seen, used, true,
+							   __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
+{
+	if (purse_headroom(purse_read(&l->header.purse)) < pages)
+		return false;
+	uint64_t step = intent_open(l, s, INTENT_FUND, target, pages);
+	bool ok = step_apply(l, &l->header.purse, 0, pages, sign(s, step));
+	if (ok) {
+		CRASH_POINT(3);
+		step_apply(l, &l->slot[target].purse, pages, 0, sign(s, step + 1));
+	}
+	intent_close(l, s);
+	if (ok)
+		peak_raise(l);
+	return ok;
+}
+
+uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
+{
+	struct purse *p = &l->slot[target].purse;
+	for (;;) {
+		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		uint32_t n = (uint32_t)min_u64(pages, purse_headroom(word));
+		/* An embryo's slack is its child's. The state is read after the signature: if
+		 * the slot changed hands since, so did the signature, and the swap fails. */
+		if (n == 0 || SLOT_STATE(slot_read(l, target)) == SLOT_EMBRYO)
+			return 0;
+		/* The amount must be in the intent before the step can happen, so each try
+		 * opens the intent anew. */
+		uint64_t step = intent_open(l, s, INTENT_RETURN, target, n);
+		uint64_t next = PURSE(PURSE_GRANTED(word) - n, PURSE_USED(word));
+		bool ok = purse_swap(p, word, by, next, sign(s, step), l);
+		if (ok)
+			account_release(l, s, step, n);
+		intent_close(l, s);
+		if (ok)
+			return n;
+	}
+}
+
+bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t pages)
+{
+	uint64_t step = intent_open(l, s, INTENT_OBJECT, object, pages);
+	bool ok = step_apply(l, &l->slot[s].purse, -(int64_t)pages, -(int64_t)pages, sign(s, step));
+	if (ok) {
+		CRASH_POINT(3);
+		step_apply(l, &l->object[object].purse, pages, pages, sign(s, step + 1));
+	}
+	intent_close(l, s);
+	return ok;
+}
+
+/* Empties a purse whole, used and granted, in one signed step, back to the account. */
+static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target)
+{
+	for (;;) {
+		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		uint32_t n = PURSE_GRANTED(word);
+		if (word == 0)
+			return 0;
+		uint64_t step = intent_open(l, s, op, target, n);
+		bool ok = purse_swap(p, word, by, 0, sign(s, step), l);
+		if (ok)
+			account_release(l, s, step, n);
+		intent_close(l, s);
+		if (ok)
+			return n;
+	}
+}
+
+uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object)
+{
+	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object);
+}
+
+uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)
+{
+	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target);
+}
+
+/* The purse whose debit is the first step of an intent, and the one of its credit;
+ * NULL when the intent is nonsense. */
+static struct purse *debit_side(struct ledger *l, uint32_t s, uint64_t op, uint32_t target)
+{
+	switch (op) {
+	case INTENT_FUND:
+		return &l->header.purse;
+	case INTENT_RETURN:
+		return target < LEDGER_SLOTS ? &l->slot[target].purse : NULL;
+	case INTENT_OBJECT:
+		return &l->slot[s].purse;
+	case INTENT_DESTROY:
+		return target < LEDGER_OBJECTS ? &l->object[target].purse : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static struct purse *credit_side(struct ledger *l, uint64_t op, uint32_t target)
+{
+	switch (op) {
+	case INTENT_FUND:
+		return target < LEDGER_SLOTS ? &l->slot[target].purse : NULL;
+	case INTENT_OBJECT:
+		return target < LEDGER_OBJECTS ? &l->object[target].purse : NULL;
+	case INTENT_RETURN:
+	case INTENT_DESTROY:
+		return &l->header.purse;
+	default:
+		return NULL;
+	}
+}
+
+void transfer_settle(struct ledger *l, uint32_t s)
+{
+	struct slot *me = &l->slot[s];
+	/* Acquire: pairs with the release in intent_open. */
+	uint64_t op = __atomic_load_n(&me->intent_op, __ATOMIC_ACQUIRE);
+	uint64_t step = me->intent_step & SIGNATURE_STEP_MASK;
+	uint32_t target = me->intent_target, pages = me->intent_pages;
+	struct purse *debit = debit_side(l, s, op, target), *credit = credit_side(l, op, target);
+
+	if (debit && credit && purse_was_signed(debit, sign(s, step), l) &&
+	    !purse_was_signed(credit, sign(s, step + 1), l)) {
+		/* In flight: in the account's `used`, in no child. The repair signs as
+		 * step + 1 on the account; from RETURN and DESTROY it is their own credit,
+		 * from the others it becomes a RETURN first, so that a second settlement
+		 * looks for the signature where the repair puts it. The debit is confirmed
+		 * before that, because a RETURN would look for it in another purse. */
+		if (op != INTENT_RETURN && op != INTENT_DESTROY) {
+			signature_confirm(sign(s, step), l);
+			me->intent_target = s;
+			CRASH_POINT(6);
+			__atomic_store_n(&me->intent_op, INTENT_RETURN, __ATOMIC_RELEASE);
+		}
+		account_release(l, s, step, pages);
+	}
+	intent_close(l, s);
+}
