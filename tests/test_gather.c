@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <errno.h>
+
+#include "reserve/embryo.h"
+#include "reserve/ledger.h"
+#include "reserve/reap.h"
+#include "reserve/transfer.h"
+
+TestSuite(gather, .timeout = 20);
+
+enum { A = 0, B = 1, LIMIT = 10000 };
+
+static struct ledger *l;
+static int asked;
+static uint32_t ask_grants; /* what the broker adds when asked */
+static int ask_answers;
+
+static int broker(void *context, uint32_t pages, enum refusal_reason *ret_reason)
+{
+	(void)context;
+	asked++;
+	if (ask_answers != 0) {
+		*ret_reason = REASON_POOL;
+		return ask_answers;
+	}
+	struct purse_change more = { .granted = ask_grants < pages ? ask_grants : pages };
+	purse_transfer(&l->header.purse, more, SIGNATURE(SIGNATURE_BROKER_SLOT, 1), l);
+	return 0;
+}
+
+static struct gather as(uint32_t slot)
+{
+	return (struct gather){ .ledger = l, .slot = slot, .ask = broker };
+}
+
+static void scene(uint32_t granted)
+{
+	l = calloc(1, sizeof *l);
+	l->header.limit = LIMIT;
+	l->header.purse.word = PURSE(granted, 0);
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), A);
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), B);
+	asked = 0;
+	ask_grants = 0;
+	ask_answers = -ENOMEM;
+}
+
+static uint64_t granted_sum(void)
+{
+	uint64_t sum = 0;
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		sum += PURSE_GRANTED(l->slot[s].purse.word);
+	return sum;
+}
+
+Test(gather, funds_a_batch_beyond_the_need)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, 10), REASON_NONE);
+	cr_assert_eq(l->slot[A].purse.word, PURSE(10 + GATHER_BATCH, 10));
+	cr_assert_eq(asked, 0);
+}
+
+Test(gather, is_exact_to_the_page_at_the_limit)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, LIMIT), REASON_NONE);
+	cr_assert_eq(gather_take(&a, 1), REASON_POOL);
+	cr_assert_eq(asked, 1);
+	purse_give(&l->slot[A].purse, 1);
+	cr_assert_eq(gather_take(&a, 1), REASON_NONE);
+}
+
+Test(gather, takes_back_what_a_sibling_does_not_use)
+{
+	scene(1000);
+	struct gather a = as(A), b = as(B);
+	cr_assert_eq(gather_take(&b, 900), REASON_NONE);
+	purse_give(&l->slot[B].purse, 800);
+	cr_assert_eq(gather_take(&a, 900), REASON_NONE);
+	cr_assert_eq(gather_take(&a, 1), REASON_POOL);
+	cr_assert_eq(PURSE_USED(l->slot[B].purse.word), 100);
+	cr_assert_eq(PURSE_USED(l->header.purse.word), granted_sum());
+}
+
+Test(gather, asks_the_broker_only_when_the_account_is_short)
+{
+	scene(100);
+	ask_answers = 0;
+	ask_grants = 5000;
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, 50), REASON_NONE);
+	cr_assert_eq(asked, 0);
+	cr_assert_eq(gather_take(&a, 3000), REASON_NONE);
+	cr_assert_eq(asked, 1);
+}
+
+Test(gather, says_who_refused)
+{
+	scene(100);
+	struct gather a = as(A);
+	ask_answers = -ENOMEM;
+	cr_assert_eq(gather_take(&a, 101), REASON_POOL);
+	ask_answers = -ECONNREFUSED;
+	cr_assert_eq(gather_take(&a, 101), REASON_BROKER);
+	l->header.limit = 100; /* granted to the limit: the broker could not help */
+	cr_assert_eq(gather_take(&a, 101), REASON_LIMIT);
+	cr_assert_eq(gather_take(&a, 1ull << 40), REASON_LIMIT);
+}
+
+Test(gather, a_broker_that_lies_about_extending_is_not_asked_for_ever)
+{
+	scene(100);
+	ask_answers = 0;
+	ask_grants = 0;
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, 101), REASON_LIMIT);
+	cr_assert(asked < 10);
+}
+
+Test(gather, a_refusal_changes_nothing)
+{
+	scene(100);
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, 60), REASON_NONE);
+	uint64_t account = l->header.purse.word;
+	cr_assert_eq(gather_take(&a, 100), REASON_POOL);
+	cr_assert_eq(PURSE_USED(l->slot[A].purse.word), 60);
+	cr_assert_eq(PURSE_USED(l->header.purse.word), granted_sum());
+	cr_assert(PURSE_USED(l->header.purse.word) <= PURSE_USED(account));
+}
+
+Test(gather, trims_idle_slack)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, 5000), REASON_NONE);
+	purse_give(&l->slot[A].purse, 5000);
+	gather_trim(&a);
+	cr_assert_eq(l->slot[A].purse.word, PURSE(GATHER_BATCH, 0));
+	cr_assert_eq(PURSE_USED(l->header.purse.word), GATHER_BATCH);
+}
+
+Test(gather, an_embryo_is_paid_for_before_it_lives_and_settled_when_it_does)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	struct embryo e;
+	cr_assert_eq(gather_take(&a, 3000), REASON_NONE);
+	cr_assert_eq(embryo_conceive(&a, 3000, &e), REASON_NONE);
+	cr_assert_eq(ledger_used(l), 6000);
+	embryo_born(l, A, e, 4711);
+	cr_assert(embryo_adopt(l, e, 2900, 4711));
+	cr_assert_eq(SLOT_STATE(slot_read(l, e.slot)), SLOT_LIVE);
+	cr_assert_eq(l->slot[e.slot].pid, 4711);
+	cr_assert_eq(ledger_used(l), 5900);
+	member_reap(l, e.slot);
+	cr_assert_eq(ledger_used(l), 3000);
+}
+
+Test(gather, a_refused_embryo_leaves_no_trace)
+{
+	scene(5000);
+	struct gather a = as(A);
+	struct embryo e;
+	cr_assert_eq(gather_take(&a, 3000), REASON_NONE);
+	cr_assert_eq(embryo_conceive(&a, 3000, &e), REASON_POOL);
+	cr_assert_eq(ledger_used(l), 3000);
+	cr_assert_eq(l->slot[A].embryos, 0);
+	for (uint32_t s = 2; s < LEDGER_SLOTS; s++)
+		cr_assert_eq(SLOT_STATE(slot_read(l, s)), SLOT_FREE);
+}
+
+Test(gather, an_embryo_cannot_be_adopted_twice_or_after_its_burial)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	struct embryo e, f;
+	cr_assert_eq(embryo_conceive(&a, 10, &e), REASON_NONE);
+	cr_assert(embryo_adopt(l, e, 10, 1));
+	cr_assert(!embryo_adopt(l, e, 10, 2));
+	cr_assert_eq(embryo_conceive(&a, 10, &f), REASON_NONE);
+	embryo_release(l, A, f);
+	cr_assert(!embryo_adopt(l, f, 10, 3));
+}
+
+Test(gather, a_full_ledger_refuses_the_fork)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	struct embryo e;
+	for (uint32_t s = 2; s < LEDGER_SLOTS; s++)
+		cr_assert(slot_claim(l, SLOT_LIVE, 0) >= 0);
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), -EAGAIN);
+	cr_assert_eq(embryo_conceive(&a, 1, &e), REASON_SLOTS);
+	slot_free(l, 77);
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), 77);
+	cr_assert_eq(SLOT_GEN(slot_read(l, 77)), 1);
+}
+
+Test(gather, observe_is_over_only_when_used_is)
+{
+	scene(PAGES_MAX);
+	l->header.limit = 1000;
+	struct gather a = as(A);
+	cr_assert_eq(gather_take(&a, 900), REASON_NONE); /* with its batch above the limit */
+	cr_assert(!gather_is_over(l));
+	cr_assert_eq(gather_take(&a, 101), REASON_NONE);
+	cr_assert(gather_is_over(l));
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "reserve/ledger.h"
+#include "reserve/purse.h"
+#include "reserve/transfer.h"
+
+TestSuite(ledger, .timeout = 20);
+
+Test(ledger, is_sealed_against_every_change_of_size)
+{
+	int fd = ledger_create("pg");
+	cr_assert(fd >= 0);
+	cr_assert_eq(ftruncate(fd, 0), -1);
+	cr_assert_eq(ftruncate(fd, 1 << 30), -1);
+	cr_assert_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	close(fd);
+}
+
+Test(ledger, maps_what_it_made_and_knows_its_name)
+{
+	struct ledger *l;
+	int fd = ledger_create("pg");
+	cr_assert_eq(ledger_map(fd, true, &l), 0);
+	cr_assert(ledger_is_sound(l, "pg"));
+	cr_assert(!ledger_is_sound(l, "redis"));
+	l->header.slots = 7;
+	cr_assert(!ledger_is_sound(l, "pg"));
+	ledger_format(l, "pg");
+	cr_assert(ledger_is_sound(l, "pg"));
+	ledger_unmap(l);
+	close(fd);
+}
+
+Test(ledger, formatting_forgets_everything)
+{
+	struct ledger *l;
+	int fd = ledger_create("x");
+	cr_assert_eq(ledger_map(fd, true, &l), 0);
+	memset((char *)l + 100000, 0xa5, LEDGER_BYTES - 100000);
+	ledger_format(l, "x");
+	cr_assert_eq(ledger_used(l), 0);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		cr_assert_eq(l->slot[s].state, 0);
+	ledger_unmap(l);
+	close(fd);
+}
+
+static int memfd_of(off_t bytes, unsigned seals)
+{
+	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	cr_assert(fd >= 0 && ftruncate(fd, bytes) == 0);
+	if (seals)
+		fcntl(fd, F_ADD_SEALS, (int)seals);
+	return fd;
+}
+
+Test(ledger, does_not_map_what_is_not_one)
+{
+	const struct {
+		const char *name;
+		off_t bytes;
+		unsigned seals;
+		int error;
+	} cases[] = {
+		{ "empty", 0, F_SEAL_SHRINK, -EBADMSG },
+		{ "not sealed", (off_t)LEDGER_BYTES, 0, -EBADMSG },
+		{ "another size", (off_t)LEDGER_BYTES + 4096, F_SEAL_SHRINK, -EPROTO },
+		{ "zeroes", (off_t)LEDGER_BYTES, F_SEAL_SHRINK, -EBADMSG },
+	};
+	for (size_t i = 0; i < ARRAY_N(cases); i++) {
+		struct ledger *l = NULL;
+		int fd = memfd_of(cases[i].bytes, cases[i].seals);
+		cr_assert_eq(ledger_map(fd, false, &l), cases[i].error, "%s", cases[i].name);
+		cr_assert_null(l);
+		close(fd);
+	}
+	struct ledger *l = NULL;
+	cr_assert_eq(ledger_map(-1, false, &l), -EBADF);
+}
+
+Test(ledger, does_not_map_another_version)
+{
+	struct ledger *l;
+	int fd = ledger_create("pg");
+	uint32_t other = LEDGER_VERSION + 1;
+	cr_assert_eq(pwrite(fd, &other, sizeof other, offsetof(struct ledger_header, version)), sizeof other);
+	cr_assert_eq(ledger_map(fd, true, &l), -EPROTO);
+	close(fd);
+}
+
+Test(ledger, a_slot_keeps_its_step_numbers_from_life_to_life)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	l->header.purse.word = PURSE(100, 0);
+	int s = slot_claim(l, SLOT_LIVE, 0);
+	cr_assert(transfer_fund(l, (uint32_t)s, (uint32_t)s, 10));
+	transfer_reap(l, (uint32_t)s, (uint32_t)s);
+	uint64_t step = l->slot[s].step;
+	cr_assert(step > 0);
+	slot_free(l, (uint32_t)s);
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), s);
+	cr_assert_eq(l->slot[s].step, step);
+	free(l);
+}
+
+/* --- objects --- */
+
+static struct ledger *with_members(void)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	l->header.purse.word = PURSE(1000, 0);
+	for (uint32_t s = 0; s < 3; s++) {
+		cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), (int)s);
+		cr_assert(transfer_fund(l, s, s, 100));
+	}
+	return l;
+}
+
+static uint32_t object_of(struct ledger *l, uint32_t maker, enum object_kind kind, uint64_t key, uint32_t pages)
+{
+	int o = object_claim(l, maker);
+	cr_assert(o >= 0);
+	cr_assert(purse_take(&l->slot[maker].purse, pages));
+	cr_assert(transfer_to_object(l, maker, (uint32_t)o, pages));
+	object_publish(l, (uint32_t)o, kind, key, 0);
+	return (uint32_t)o;
+}
+
+Test(object, lives_until_its_last_holder_whoever_that_is)
+{
+	struct ledger *l = with_members();
+	uint32_t o = object_of(l, 0, OBJECT_FILE, 9, 40);
+	cr_assert_eq(object_find_hold(l, 1, OBJECT_FILE, 9, 0), (int)o);
+	object_drop(l, o, 0);
+	cr_assert(!object_release(l, 0, o));
+	cr_assert_eq(ledger_used(l), 40);
+	object_drop(l, o, 1);
+	cr_assert(object_release(l, 1, o));
+	cr_assert_eq(ledger_used(l), 0);
+	cr_assert_eq(object_find_hold(l, 1, OBJECT_FILE, 9, 0), -ENOENT);
+	free(l);
+}
+
+Test(object, a_child_inherits_what_its_parent_holds)
+{
+	struct ledger *l = with_members();
+	uint32_t o = object_of(l, 0, OBJECT_ANON, 0, 40);
+	object_inherit(l, 0, 2);
+	object_drop_all(l, 0, 0);
+	cr_assert(object_is_held_by(l, o, 2));
+	cr_assert_eq(ledger_used(l), 40);
+	object_drop_all(l, 2, 2);
+	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
+
+Test(object, a_segment_outlives_its_holders_until_it_is_removed)
+{
+	struct ledger *l = with_members();
+	uint32_t o = object_of(l, 0, OBJECT_SYSV, 123, 40);
+	object_drop_all(l, 0, 0);
+	cr_assert_eq(ledger_used(l), 40);
+	object_mark_removed(l, o);
+	cr_assert(object_release(l, 1, o));
+	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
+
+Test(object, one_that_its_maker_never_published_goes_with_it)
+{
+	struct ledger *l = with_members();
+	int o = object_claim(l, 1);
+	cr_assert(purse_take(&l->slot[1].purse, 10));
+	cr_assert(transfer_to_object(l, 1, (uint32_t)o, 10));
+	object_drop_all(l, 0, 0); /* somebody else's business */
+	cr_assert_eq(ledger_used(l), 10);
+	object_drop_all(l, 1, 1);
+	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
+
+Test(object, the_table_has_an_end)
+{
+	struct ledger *l = with_members();
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+		cr_assert_eq(object_claim(l, 0), (int)o);
+	cr_assert_eq(object_claim(l, 0), -ENOSPC);
+	free(l);
+}
