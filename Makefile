@@ -94,10 +94,59 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(ALL_CFLAGS)' >$@
 
+# -- proofs -------------------------------------------------------------------
+# `check` needs packages that the product does not; it installs what is missing and says so.
+check: packages-check
+	$(Q)$(MAKE) --no-print-directory all $(TESTS) $(STRESS) $(PROBES)
+	$(Q)BUILD=$(BUILD) CC='$(CC)' MAKE='$(MAKE)' tests/check.sh
+
+demo: packages-build
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/demo.sh
+
+packages-%:
+	$(Q).ci/packages $*
+
+headers: # every header stands alone
+	$(Q)set -e; for h in include/*.h include/solvent/*.h reserve/*.h shim/*.h daemon/*.h cli/*.h; do \
+	  test ! -e $$h || echo "#include \"$$h\"" | $(CC) $(CPPFLAGS) -std=gnu11 $(MACHINE) -fsyntax-only -x c -; done
+rooms: # includes point inwards only: include <- reserve <- shim | daemon | cli
+	$(Q)! grep -rnE '#include "(reserve|shim|daemon|cli)/' include
+	$(Q)! grep -rnE '#include "(shim|daemon|cli)/'         reserve
+	$(Q)! grep -rnE '#include "(daemon|cli)/'              shim
+	$(Q)! grep -rnE '#include "(shim|cli)/'                daemon
+	$(Q)! grep -rnE '#include "(shim|daemon)/'             cli
+exports: $(LIBRARY) # the shim exports what its map says and nothing else
+	$(Q)nm -D --defined-only $< | awk '{ sub(/@.*/, "", $$3); print $$3 }' | sort -u >$(BUILD)/exports.have
+	$(Q)sed -n 's/^[ \t]*\([a-zA-Z_][a-zA-Z0-9_]*\);.*/\1/p' shim/shim.map | sort -u >$(BUILD)/exports.want
+	$(Q)diff $(BUILD)/exports.want $(BUILD)/exports.have
+man: # the manual pages are well-formed
+	$(Q)mandoc -T lint -W warning docs/*.[1578]
+
+install: all
+	$(INSTALL) -D -m 755 $(LIBRARY)        $(DESTDIR)$(libdir)/$(NAME)/lib$(NAME).so
+	$(INSTALL) -D -m 755 $(BUILD)/$(NAME)d $(DESTDIR)$(sbindir)/$(NAME)d
+	$(INSTALL) -D -m 755 $(BUILD)/$(NAME)  $(DESTDIR)$(bindir)/$(NAME)
+	for p in docs/*.[1578]; do $(INSTALL) -D -m 644 $$p $(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/} || exit 1; done
+	$(INSTALL) -D -m 644 dist/solvent.conf $(DESTDIR)$(sysconfdir)/$(NAME)/solvent.conf
+	mkdir -p $(DESTDIR)$(unitdir)
+	sed 's,@sbindir@,$(sbindir),; s,@sysconfdir@,$(sysconfdir),' dist/solventd.service >$(DESTDIR)$(unitdir)/solventd.service
+
+clean:
+	rm -rf build $(NAME) $(NAME)d lib$(NAME).so
+format:
+	clang-format -i $$(git ls-files '*.[ch]')
+help:
+	@echo 'make            build ./solvent, ./solventd and libsolvent.so'
+	@echo 'make demo       install what the build lacks, build, and run sort under a budget'
+	@echo 'make check      install what the tests lack, build, and run them'
+	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
+	@echo 'make clean      MODE=release|debug|trap|asan|tsan|fuzz chooses a build tree'
+
 ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all FORCE
+.PHONY: all check demo headers rooms exports man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

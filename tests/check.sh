@@ -1,0 +1,78 @@
+#!/bin/bash
+# make check: every proof, counted. Ends with "N passed, N failed"; 0 when none failed.
+# Each part runs under a time limit of its own, so that a hang is a failure with a name.
+set -u
+cd "$(dirname "$0")/.."
+BUILD=${BUILD:-build/release}
+MAKE=${MAKE:-make}
+passed=0 failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+one() { # one NAME COMMAND...: a check that is right or wrong as a whole; 77: cannot be tested here
+	local name=$1
+	shift
+	"$@" >"$log" 2>&1
+	local status=$?
+	if [ $status = 0 ]; then
+		passed=$((passed + 1))
+	elif [ $status = 77 ]; then
+		echo "  skip $name: $(tail -n 1 "$log")"
+	else
+		failed=$((failed + 1))
+		echo "  FAIL $name (status $status)"
+		sed 's/^/       /' "$log" | tail -n 25
+	fi
+}
+
+unit() { # a Criterion program: its synthesis line is the count
+	local name=${1##*/} line
+	timeout -k 5 100 "$1" --jobs 2 --timeout 60 >"$log" 2>&1
+	line=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E 'Synthesis: Tested: ' | tail -n 1)
+	local ok bad
+	ok=$(sed -nE 's/.*Passing: ([0-9]+).*/\1/p' <<<"$line")
+	bad=$(sed -nE 's/.*Failing: ([0-9]+).*/\1/p' <<<"$line")
+	if [ -z "$line" ]; then
+		ok=0 bad=1
+	fi
+	passed=$((passed + ok)) failed=$((failed + bad))
+	[ "$bad" = 0 ] || { echo "  FAIL $name"; sed 's/^/       /' "$log" | tail -n 40; }
+}
+
+bats_file() { # a bats file: TAP
+	local name=${1##*/}
+	timeout -k 5 170 bats --tap "$1" >"$log" 2>&1
+	local status=$? ok bad
+	ok=$(grep -cE '^ok ' "$log")
+	bad=$(grep -cE '^not ok ' "$log")
+	[ $status = 0 ] || [ "$bad" != 0 ] || bad=1
+	passed=$((passed + ok)) failed=$((failed + bad))
+	grep -E '^ok .*# skip' "$log" | sed 's/^/  skip /'
+	[ "$bad" = 0 ] || { echo "  FAIL $name"; grep -A 12 -E '^not ok' "$log" | sed 's/^/       /'; tail -n 3 "$log"; }
+}
+
+section() { printf '%s\n' "$1"; }
+
+section "structure"
+for proof in rooms headers exports man; do
+	one "$proof" "$MAKE" -s --no-print-directory $proof
+done
+section "unit"
+for t in "$BUILD"/tests/test_*; do
+	case $t in *.o | *.d) ;; *) unit "$t" ;; esac
+done
+section "stress"
+for t in "$BUILD"/tests/stress_*; do
+	case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 "$t" ;; esac
+done
+section "probes"
+for t in "$BUILD"/tests/probes/*; do
+	case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 tests/probe.sh "$t" ;; esac
+done
+section "programs"
+for t in tests/*.bats; do
+	bats_file "$t"
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
