@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The order before a refusal, for the doors that have nothing to map: charge, purge, charge
+ * again, record. */
+#include "shim/afford.h"
+
+#include "shim/charge.h"
+#include "shim/door.h"
+#include "shim/heap.h"
+#include "shim/self.h"
+#include "shim/thread.h"
+
+bool afford_purge(void)
+{
+	if (space_is_borrowed())
+		return false;
+	bool heap = heap_purge();
+	return stacks_sweep() || heap;
+}
+
+bool afford(enum refusal_op op, uint64_t pages, enum category category, uint64_t *ret_paid)
+{
+	enum refusal_reason reason = charge_take(pages, category);
+	if (afford_may_help(reason) && afford_purge())
+		reason = charge_take(pages, category);
+	bool observed = self.ledger && self.ledger->header.mode == ACCOUNT_OBSERVE;
+	if (reason != REASON_NONE && !observed) {
+		door_refused(op, bytes_of(pages), reason);
+		return false;
+	}
+	if (charge_was_over() || reason != REASON_NONE)
+		door_observed(op, bytes_of(pages));
+	*ret_paid = reason == REASON_NONE ? pages : 0;
+	return true;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "shim/broker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "shim/raw.h"
+#include "shim/self.h"
+
+/* A broker that does not answer within this is treated as not there. */
+#define BROKER_PATIENCE_S 2
+
+static struct message head(enum opcode opcode)
+{
+	struct message m = { .magic = PROTOCOL_MAGIC, .version = PROTOCOL_VERSION, .opcode = (uint16_t)opcode };
+	return m;
+}
+
+static int broker_connect(const char *name)
+{
+	struct sockaddr_un address;
+	uint32_t length;
+	int error = protocol_address(name, &address, &length);
+	if (error)
+		return error;
+	long fd = raw_call3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (raw_failed(fd))
+		return (int)fd;
+	struct timeval patience = { .tv_sec = BROKER_PATIENCE_S };
+	raw_call6(SYS_setsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience, 0);
+	raw_call6(SYS_setsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience, 0);
+	long r = raw_call3(SYS_connect, fd, &address, length);
+	if (raw_failed(r)) {
+		raw_call1(SYS_close, fd);
+		return (int)r;
+	}
+	return (int)fd;
+}
+
+static int fd_of(struct msghdr *h)
+{
+	int fd = -1;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	return fd;
+}
+
+static int broker_receive(int fd, void *reply, size_t bytes, int *ret_fd)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = { .iov_base = reply, .iov_len = bytes };
+	struct msghdr h = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof control };
+	long n = raw_call3(SYS_recvmsg, fd, &h, MSG_CMSG_CLOEXEC);
+	if (raw_failed(n))
+		return (int)n;
+	int passed = fd_of(&h);
+	if (ret_fd)
+		*ret_fd = passed;
+	else if (passed >= 0)
+		raw_call1(SYS_close, passed);
+	const struct message *m = reply;
+	if (n < (long)sizeof *m || m->magic != PROTOCOL_MAGIC)
+		return -EPROTO;
+	if (m->status != STATUS_OK)
+		return m->status < STATUS_N ? (int)m->status : -EPROTO;
+	return n == (long)bytes ? 0 : -EPROTO;
+}
+
+/* One question, one answer. 0, -errno, or enum status. */
+static int broker_ask(const char *name, const void *request, size_t request_bytes, void *reply,
+		      size_t reply_bytes, int *ret_fd)
+{
+	int fd = broker_connect(name);
+	if (fd < 0)
+		return fd;
+	long r = raw_call6(SYS_sendto, fd, request, request_bytes, MSG_NOSIGNAL, 0, 0);
+	int result = raw_failed(r) ? (int)r : broker_receive(fd, reply, reply_bytes, ret_fd);
+	raw_call1(SYS_close, fd);
+	return result;
+}
+
+int broker_join(const char *name, const char *account, struct reply_join *ret, int *ret_fd)
+{
+	struct request_join request = { .head = head(OPCODE_JOIN) };
+	size_t n = strnlen(account, sizeof request.account - 1);
+	memcpy(request.account, account, n);
+	int fd = -1;
+	int result = broker_ask(name, &request, sizeof request, ret, sizeof *ret, &fd);
+	if (result == 0 && ret_fd && fd < 0)
+		result = -EPROTO;
+	if (fd >= 0 && (result != 0 || !ret_fd))
+		raw_call1(SYS_close, fd);
+	else if (ret_fd)
+		*ret_fd = fd;
+	return result;
+}
+
+int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason)
+{
+	(void)context;
+	struct request_extend request = { .head = head(OPCODE_EXTEND), .slot = self.slot, .pages = pages };
+	struct reply_extend reply = { .reason = REASON_NONE };
+	memcpy(request.account, self.account, sizeof request.account);
+	int result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
+	if (result == STATUS_REFUSED) {
+		*ret_reason = reply.reason == REASON_POOL ? REASON_POOL : REASON_LIMIT;
+		return -ENOMEM;
+	}
+	return result > 0 ? -EACCES : result;
+}
+
+int broker_adopt(void)
+{
+	struct request_adopt request = { .head = head(OPCODE_ADOPT), .slot = self.slot,
+					 .generation = self.generation };
+	struct reply_join reply;
+	memcpy(request.account, self.account, sizeof request.account);
+	int result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
+	if (result == 0)
+		self.broker_pid = reply.pid;
+	return result;
+}

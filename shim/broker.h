@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* Talking to the broker: one connection a question, nothing kept open. Raw system calls
+ * only, so it works in a signal handler, in a vfork child and before libc is ready. */
+#pragma once
+
+#include "include/protocol.h"
+#include "reserve/gather.h"
+
+/* Asks to join `account` at `socket`. `ret_fd` (may be NULL: not wanted) receives the
+ * ledger's descriptor, close-on-exec, the caller's to close. 0; -errno when the broker
+ * cannot be reached; or > 0: enum status, its refusal. */
+int broker_join(const char *socket, const char *account, struct reply_join *ret, int *ret_fd);
+
+/* gather_ask: reap the dead, extend the grant. */
+int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason);
+
+/* Tells the broker that the slot is ours, where it cannot know our pid by itself. */
+int broker_adopt(void);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* The one place where this process is charged.
+ *
+ * Two things happen beside the purse. `mine` counts what this address space is charged,
+ * in memory that fork copies with the rest, so a child knows to the page what it
+ * inherited whatever other threads did meanwhile. And while a fork is under way every
+ * charge pays twice, once for the child, because nobody can say on which side of the
+ * copy its mapping will fall; what was paid too much becomes the child's slack.
+ *
+ * Nobody ever waits for a fork while holding jemalloc's locks, which fork itself takes
+ * (pthread_atfork): charges only wait while the parent conceives, which needs none. */
+#include "shim/charge.h"
+
+#include <string.h>
+
+#include "reserve/ledger.h"
+#include "reserve/transfer.h"
+#include "shim/baseline.h"
+#include "shim/raw.h"
+#include "shim/self.h"
+
+#define FORKS 16            /* under way at once; a child beyond that pays when it wakes */
+#define FORK_PATIENCE 20000 /* yields; then a handler jumped out of a charge, and we go on */
+
+/* begun:32 | covered:32, in one word so that "is there an embryo for each" is one load. */
+static uint64_t forks;
+#define FORK_BEGUN (1ull << 32)
+/* generation:32 | slot + 1:32 of each embryo that is being forked into; 0: no entry. */
+static uint64_t fork_embryo[FORKS];
+
+static __thread __attribute__((tls_model("initial-exec"))) struct {
+	uint16_t depth;  /* charges this thread is in the middle of (a handler nests) */
+	int8_t entry;    /* 1 + its entry in fork_embryo, 0: none */
+	bool forking;
+	bool covered;
+	bool over;
+} here;
+
+/* --- the fork window --- */
+
+static void forks_wait(void)
+{
+	/* Acquire: pairs with the release in charge_fork_cover. */
+	for (int i = 0; i < FORK_PATIENCE; i++) {
+		uint64_t now = __atomic_load_n(&forks, __ATOMIC_ACQUIRE);
+		if (now >> 32 == (uint32_t)now)
+			return;
+		raw_call0(SYS_sched_yield);
+	}
+}
+
+static enum refusal_reason embryo_fund(const struct gather *g, uint64_t entry, uint64_t pages)
+{
+	uint32_t slot = (uint32_t)entry - 1;
+	if (entry == 0 || SLOT_GEN(slot_read(g->ledger, slot)) != entry >> 32)
+		return REASON_NONE;
+	enum refusal_reason reason = gather_fund(g, slot, pages);
+	/* The child may have died and been reaped since; nobody would find these pages in
+	 * an empty slot. (transfer_return leaves an embryo alone.) */
+	if (SLOT_STATE(slot_read(g->ledger, slot)) == SLOT_FREE)
+		transfer_return(g->ledger, g->slot, slot, PAGES_MAX);
+	return reason;
+}
+
+static enum refusal_reason embryos_fund(uint64_t pages)
+{
+	struct self_lock lock;
+	if (!here.forking)
+		forks_wait();
+	if (!self_lock(&lock))
+		return REASON_BROKER;
+	struct gather g = self_gather();
+	enum refusal_reason reason = REASON_NONE;
+	for (int i = 0; i < FORKS && reason == REASON_NONE; i++)
+		reason = embryo_fund(&g, __atomic_load_n(&fork_embryo[i], __ATOMIC_ACQUIRE), pages);
+	self_unlock(&lock);
+	return reason;
+}
+
+uint64_t charge_fork_begin(void)
+{
+	/* Sequentially consistent on both sides: a charge raises `mine`'s inflight and then
+	 * looks at `forks`, we raise `forks` and then look at inflight; one sees the other. */
+	__atomic_fetch_add(&forks, FORK_BEGUN, __ATOMIC_SEQ_CST);
+	here.forking = true;
+	uint64_t now = 0;
+	for (int i = 0; i < FORK_PATIENCE; i++) {
+		now = __atomic_load_n(&self.mine, __ATOMIC_SEQ_CST);
+		if (SELF_MINE_INFLIGHT(now) <= here.depth)
+			break;
+		raw_call0(SYS_sched_yield);
+	}
+	return SELF_MINE_PAGES(now);
+}
+
+void charge_fork_cover(const struct embryo *e)
+{
+	uint64_t entry = (uint64_t)e->generation << 32 | (e->slot + 1);
+	for (int i = 0; i < FORKS && here.entry == 0; i++) {
+		uint64_t empty = 0;
+		if (__atomic_compare_exchange_n(&fork_embryo[i], &empty, entry, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			here.entry = (int8_t)(i + 1);
+	}
+	/* Release: pairs with forks_wait; whoever sees it covered sees the entry. */
+	__atomic_fetch_add(&forks, 1, __ATOMIC_RELEASE);
+	here.covered = true;
+}
+
+void charge_fork_end(void)
+{
+	if (here.entry)
+		__atomic_store_n(&fork_embryo[here.entry - 1], 0, __ATOMIC_RELEASE);
+	__atomic_fetch_sub(&forks, FORK_BEGUN + here.covered, __ATOMIC_RELEASE);
+	here.entry = 0;
+	here.covered = here.forking = false;
+}
+
+void charge_child_reset(uint64_t pages)
+{
+	self.mine = pages | here.depth * SELF_INFLIGHT_ONE;
+	memset(fork_embryo, 0, sizeof fork_embryo);
+	forks = 0;
+	here.entry = 0;
+	here.covered = here.forking = false;
+}
+
+/* --- charging --- */
+
+static enum refusal_reason take_slow(uint64_t pages)
+{
+	struct self_lock lock;
+	if (!self_lock(&lock))
+		return REASON_BROKER;
+	struct gather g = self_gather();
+	enum refusal_reason reason = gather_take(&g, pages);
+	self_unlock(&lock);
+	return reason;
+}
+
+static enum refusal_reason take_counted(uint64_t pages)
+{
+	struct slot *me = &self.ledger->slot[self.slot];
+	if (likely(pages <= PAGES_MAX && purse_take(&me->purse, (uint32_t)pages)))
+		return REASON_NONE;
+	return take_slow(pages);
+}
+
+/* Until there is a slot to keep them in. */
+static uint32_t early_category[CATEGORY_N];
+
+static void category_add(enum category category, uint64_t pages)
+{
+	uint32_t *figures = self.state == SELF_MEMBER ? self.ledger->slot[self.slot].category : early_category;
+	/* Relaxed: figures for people, nobody decides by them. */
+	__atomic_fetch_add(&figures[category], (uint32_t)pages, __ATOMIC_RELAXED);
+}
+
+void charge_categories_start(void)
+{
+	for (int c = 0; c < CATEGORY_N; c++)
+		category_add(c, early_category[c]);
+}
+
+static enum refusal_reason take_in_window(uint64_t pages)
+{
+	enum refusal_reason reason = REASON_NONE;
+	if (unlikely(__atomic_load_n(&forks, __ATOMIC_SEQ_CST) != 0))
+		reason = embryos_fund(pages);
+	if (reason == REASON_NONE)
+		reason = take_counted(pages);
+	if (reason == REASON_NONE && unlikely(self.ledger->header.mode == ACCOUNT_OBSERVE))
+		here.over = gather_is_over(self.ledger);
+	return reason;
+}
+
+enum refusal_reason charge_take(uint64_t pages, enum category category)
+{
+	if (self.state == SELF_OPEN || pages == 0)
+		return REASON_NONE;
+	if (unlikely(self_is_copy()))
+		self_become_child(NULL);
+	if (unlikely(stack_has_grown()))
+		stack_pay();
+	here.depth++;
+	/* Sequentially consistent: see charge_fork_begin. */
+	__atomic_fetch_add(&self.mine, SELF_INFLIGHT_ONE, __ATOMIC_SEQ_CST);
+	enum refusal_reason reason = self.state == SELF_MEMBER ? take_in_window(pages) : REASON_NONE;
+	uint64_t paid = reason == REASON_NONE ? pages : 0;
+	__atomic_fetch_add(&self.mine, paid - SELF_INFLIGHT_ONE, __ATOMIC_SEQ_CST);
+	here.depth--;
+	category_add(category, paid);
+	return reason;
+}
+
+static void trim(void)
+{
+	struct self_lock lock;
+	if (!self_lock(&lock))
+		return;
+	struct gather g = self_gather();
+	gather_trim(&g);
+	self_unlock(&lock);
+}
+
+void charge_give(uint64_t pages, enum category category)
+{
+	if (self.state == SELF_OPEN || pages == 0)
+		return;
+	if (unlikely(self_is_copy()))
+		self_become_child(NULL);
+	__atomic_fetch_sub(&self.mine, pages, __ATOMIC_SEQ_CST);
+	category_add(category, -pages);
+	if (self.state != SELF_MEMBER)
+		return;
+	struct slot *me = &self.ledger->slot[self.slot];
+	uint32_t used = PURSE_USED(purse_read(&me->purse));
+	if (used > me->peak)
+		me->peak = used;
+	purse_give(&me->purse, (uint32_t)pages);
+	if (unlikely(purse_headroom(purse_read(&me->purse)) > GATHER_IDLE))
+		trim();
+}
+
+void charge_note(uint64_t pages, enum category category)
+{
+	__atomic_fetch_add(&self.mine, pages, __ATOMIC_SEQ_CST);
+	category_add(category, pages);
+}
+
+void charge_recategorise(uint64_t pages, enum category from, enum category to)
+{
+	category_add(from, -pages);
+	category_add(to, pages);
+}
+
+uint64_t charge_mine(void)
+{
+	return SELF_MINE_PAGES(__atomic_load_n(&self.mine, __ATOMIC_RELAXED));
+}
+
+bool charge_was_over(void)
+{
+	bool over = here.over;
+	here.over = false;
+	return over;
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* jemalloc's doors to the kernel, and what follows when one of them says no.
+ *
+ * jemalloc believes that this kernel does not overcommit (heap_door_syscall tells it so).
+ * It then reserves addresses without access, commits what it needs and decommits what it
+ * does not, each by a fixed mapping over the old one; so its own bookkeeping is what we
+ * charge by, and what it purges is really given back.
+ *
+ * Its locks are held in here. So a door that refuses only leaves a note for its thread, and
+ * the rest is done when the allocation has come back empty to shim/malloc.c: purge, try
+ * again, record. While the note stands nothing new is reserved for this thread: jemalloc
+ * meets a refused commit by reserving another region, which it then keeps, 24 MiB of
+ * addresses for each refusal. */
+#include "shim/heap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "reserve/pagemap.h"
+#include "shim/afford.h"
+#include "shim/charge.h"
+#include "shim/door.h"
+#include "shim/fork.h"
+#include "shim/map.h"
+#include "shim/refuse.h"
+#include "shim/self.h"
+#include "shim/vmas.h"
+
+extern const char *je_malloc_conf, *je_malloc_conf_2_conf_harder;
+
+/* Who may say what: jemalloc reads the first before, the second after the user's MALLOC_CONF
+ * (jemalloc, src/jemalloc.c:obtain_malloc_conf). The second is what our doors rely on: dss
+ * would ask sbrk when mmap has refused, hpa purges without decommitting. */
+const char *je_malloc_conf = "narenas:8,dirty_decay_ms:2000,muzzy_decay_ms:0";
+const char *je_malloc_conf_2_conf_harder = "dss:disabled,retain:true,hpa:false";
+
+extern int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size);
+
+#define HUGE_BYTES ((size_t)2 << 20)
+
+static __thread __attribute__((tls_model("initial-exec"))) struct {
+	enum refusal_reason refused; /* the note: why a door said no */
+	enum refusal_reason denying; /* not REASON_NONE: doors say no without asking, for this */
+	int error;		     /* errno when it did */
+	uint16_t locks;		     /* of jemalloc's, held or being waited for */
+	bool purging;
+	uint64_t given; /* pages given back, ever */
+} here;
+
+/* --- soft pages: decommitted, but writable still (shim/vmas.c) --- */
+
+static void *soft_memory(size_t bytes)
+{
+	if (charge_take(pages_of(bytes), CATEGORY_SOLVENT) != REASON_NONE)
+		return NULL;
+	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!raw_failed(r))
+		return (void *)r;
+	charge_give(pages_of(bytes), CATEGORY_SOLVENT);
+	return NULL;
+}
+
+/* Of the two planes the one that forgets too much, not too little, when it has no memory. */
+static struct pagemap soft = { .memory = soft_memory };
+#define SOFT PAGEMAP_EXEMPT
+
+static bool soften(void *addr, size_t bytes)
+{
+	if (raw_failed(map_soften(addr, bytes, CATEGORY_HEAP)))
+		return false;
+	pagemap_set(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
+	return true;
+}
+
+static bool is_soft(const void *addr, size_t bytes)
+{
+	return pagemap_count(&soft, SOFT, (uintptr_t)addr, pages_of(bytes)) == pages_of(bytes);
+}
+
+static void soft_forget(const void *addr, size_t bytes)
+{
+	pagemap_clear(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
+}
+
+/* --- the doors: mmap, which is four things --- */
+
+static void *refuse(enum refusal_reason reason)
+{
+	here.error = errno;
+	here.refused = reason;
+	return MAP_FAILED;
+}
+
+/* What every charge ends with. Observed, it is recorded here, where nobody may look who
+ * asked: the allocation will not come back to us. */
+static void *charged(long r, size_t bytes, enum refusal_reason reason)
+{
+	if (unlikely(reason != REASON_NONE))
+		return refuse(reason);
+	if (unlikely(raw_failed(r))) {
+		here.error = errno;
+		return MAP_FAILED;
+	}
+	if (unlikely(charge_was_over()))
+		door_observed(OP_MALLOC, bytes);
+	return (void *)r;
+}
+
+static void *commit(void *addr, size_t bytes, int prot, int flags)
+{
+	enum refusal_reason reason = REASON_NONE;
+	long r = (long)addr;
+	if (is_soft(addr, bytes))
+		reason = map_harden(addr, bytes, CATEGORY_HEAP);
+	else
+		r = map_mmap(addr, bytes, prot, flags, -1, 0, CATEGORY_HEAP, &reason);
+	if (reason == REASON_NONE && !raw_failed(r))
+		soft_forget(addr, bytes);
+	return charged(r, bytes, reason);
+}
+
+static void *decommit(void *addr, size_t bytes, int flags)
+{
+	enum refusal_reason reason;
+	if (!vmas_are_short() || !soften(addr, bytes)) {
+		long r = map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason);
+		/* Too many mappings all the same: other people's, or nobody could count. */
+		if (raw_failed(r) && !soften(addr, bytes))
+			return MAP_FAILED;
+		if (!raw_failed(r))
+			soft_forget(addr, bytes);
+	}
+	here.given += pages_of(bytes);
+	return addr;
+}
+
+/* Addresses alone. More than the account may ever hold would only be kept for nothing;
+ * told that there are none, jemalloc asks for exactly what it needs. */
+static void *reserve(void *addr, size_t bytes, int flags)
+{
+	enum refusal_reason reason;
+	if (self.state == SELF_MEMBER && pages_of(bytes) > self.ledger->header.limit &&
+	    self.ledger->header.mode == ACCOUNT_ENFORCE)
+		return MAP_FAILED;
+	return charged(map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason), 0, REASON_NONE);
+}
+
+/* jemalloc's own tables want to be aligned to a huge page, for which it maps twice what it
+ * needs; that would be charged for a moment, and refused in an account that is nearly full.
+ * NULL: no addresses. */
+static void *aligned_reserve(size_t bytes)
+{
+	long r = raw_mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (raw_failed(r))
+		return NULL;
+	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
+	if (at != start)
+		raw_munmap((void *)start, at - start);
+	raw_munmap((void *)(at + bytes), start + HUGE_BYTES - at);
+	return (void *)at;
+}
+
+static void *commit_new(void *addr, size_t bytes, int prot, int flags)
+{
+	enum refusal_reason reason;
+	bool align = !addr && bytes % HUGE_BYTES == 0;
+	void *at = align ? aligned_reserve(bytes) : addr;
+	if (align && !at) {
+		here.error = errno;
+		return MAP_FAILED;
+	}
+	long r = map_mmap(at, bytes, prot, align ? flags | MAP_FIXED : flags, -1, 0, CATEGORY_HEAP, &reason);
+	if (raw_failed(r) && align)
+		raw_munmap(at, bytes);
+	return charged(r, bytes, reason);
+}
+
+void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset);
+void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset)
+{
+	(void)fd, (void)offset; /* -1, 0: memory is all it maps */
+	bool fixed = (flags & MAP_FIXED) != 0;
+	if (fixed && prot == PROT_NONE)
+		return decommit(addr, bytes, flags);
+	if (unlikely(here.denying != REASON_NONE))
+		return refuse(here.denying);
+	if (unlikely(here.refused != REASON_NONE) && !fixed)
+		return refuse(here.refused);
+	if (prot == PROT_NONE)
+		return reserve(addr, bytes, flags);
+	if (!fixed)
+		return commit_new(addr, bytes, prot, flags);
+	vmas_are_short();
+	return commit(addr, bytes, prot, flags);
+}
+
+/* --- the other doors --- */
+
+int heap_door_munmap(void *addr, size_t bytes);
+int heap_door_munmap(void *addr, size_t bytes)
+{
+	long r = map_munmap(addr, bytes, CATEGORY_HEAP);
+	if (!raw_failed(r)) {
+		soft_forget(addr, bytes);
+		here.given += pages_of(bytes);
+	}
+	return (int)door_result(r);
+}
+
+/* Guard pages, where MALLOC_CONF wants them. */
+int heap_door_mprotect(void *addr, size_t bytes, int prot);
+int heap_door_mprotect(void *addr, size_t bytes, int prot)
+{
+	enum refusal_reason reason;
+	return (int)door_result(map_mprotect(addr, bytes, prot, -1, CATEGORY_HEAP, &reason));
+}
+
+int heap_door_madvise(void *addr, size_t bytes, int advice);
+int heap_door_madvise(void *addr, size_t bytes, int advice)
+{
+	return (int)door_result(raw_madvise(addr, bytes, advice));
+}
+
+void *heap_door_sbrk(intptr_t increment);
+void *heap_door_sbrk(intptr_t increment)
+{
+	(void)increment;
+	return (void *)door_result(-ENOMEM);
+}
+
+long heap_door_syscall(long number, ...);
+long heap_door_syscall(long number, ...)
+{
+	va_list arguments;
+	va_start(arguments, number);
+	long a = va_arg(arguments, long), b = va_arg(arguments, long), c = va_arg(arguments, long);
+	va_end(arguments);
+	if (number == SYS_open && strcmp((const char *)a, "/proc/sys/vm/overcommit_memory") == 0)
+		return door_result(-EACCES);
+	return door_result(raw_call3(number, a, b, c));
+}
+
+/* A page more for each large block, against cache conflicts, would all be charged. 5.3.0 has
+ * no option for it; the environment is the last it asks before it lays out its sizes. */
+extern bool je_opt_cache_oblivious;
+char *heap_door_getenv(const char *name);
+char *heap_door_getenv(const char *name)
+{
+	je_opt_cache_oblivious = false;
+	return secure_getenv(name);
+}
+
+/* jemalloc starts its background threads, if it is told to, with the next pthread_create
+ * after its own, which would be libc's; not finding one it takes the first, ours. */
+void *heap_door_dlsym(void *handle, const char *name);
+void *heap_door_dlsym(void *handle, const char *name)
+{
+	(void)handle, (void)name;
+	return NULL;
+}
+
+/* --- the locks --- */
+
+/* Counted before it is held and until after it is not: a signal may come in between. */
+int heap_door_trylock(pthread_mutex_t *lock);
+int heap_door_trylock(pthread_mutex_t *lock)
+{
+	here.locks++;
+	int error = pthread_mutex_trylock(lock);
+	if (error)
+		here.locks--;
+	return error;
+}
+
+int heap_door_lock(pthread_mutex_t *lock);
+int heap_door_lock(pthread_mutex_t *lock)
+{
+	here.locks++;
+	return pthread_mutex_lock(lock);
+}
+
+int heap_door_unlock(pthread_mutex_t *lock);
+int heap_door_unlock(pthread_mutex_t *lock)
+{
+	int error = pthread_mutex_unlock(lock);
+	here.locks--;
+	return error;
+}
+
+bool heap_is_locked(void)
+{
+	return here.locks != 0;
+}
+
+/* After jemalloc's own handler, which makes its locks anew. */
+static void heap_in_child(void)
+{
+	here.locks = 0;
+	vmas_child();
+}
+
+int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+	fork_register();
+	int error = pthread_atfork(prepare, parent, child);
+	return error ? error : pthread_atfork(NULL, NULL, heap_in_child);
+}
+
+/* --- purging --- */
+
+bool heap_purge(void)
+{
+	if (here.purging || here.locks != 0 || self.state == SELF_EARLY || space_is_borrowed())
+		return false;
+	int error = errno;
+	uint64_t before = here.given;
+	here.purging = true;
+	/* This thread's cache (there may be none), then every arena (4096 stands for all of them,
+	 * jemalloc(3), arena.<i>.purge). */
+	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+	mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+	here.purging = false;
+	here.refused = REASON_NONE; /* for its own tables, perhaps; no allocation is waiting for it */
+	errno = error;
+	return here.given != before;
+}
+
+/* --- an allocation that failed --- */
+
+bool heap_try_again(void)
+{
+	enum refusal_reason reason = here.refused;
+	if (reason == REASON_NONE)
+		return false;
+	here.refused = REASON_NONE;
+	/* Nothing came back: what is free in the arenas' slabs may still do, and only that. */
+	if (!afford_may_help(reason) || !heap_purge())
+		here.denying = reason;
+	return true;
+}
+
+void heap_tried_again(bool succeeded, size_t bytes, const void *caller)
+{
+	enum refusal_reason reason = here.refused;
+	here.refused = here.denying = REASON_NONE;
+	errno = here.error;
+	if (!succeeded && reason != REASON_NONE)
+		refuse_by(OP_MALLOC, bytes, reason, caller);
+}

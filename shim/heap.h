@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* The heap: jemalloc, whose memory passes through doors of ours (shim/jemalloc.rename). The
+ * functions that programs call are in shim/malloc.c. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Gives back every page that the heap holds and does not need. True if there was one; false
+ * also where it cannot be done: within a purge, inside jemalloc (a signal handler may find
+ * itself there), in a child of vfork. errno stays. */
+bool heap_purge(void);
+
+/* Is the calling thread inside jemalloc, holding one of its locks? Then malloc would wait
+ * for itself. */
+bool heap_is_locked(void);
+
+/* --- for shim/malloc.c: an allocation that failed --- */
+
+/* Was it our refusal, and is it worth another attempt? True: attempt it again at once, and
+ * pass the result to heap_tried_again. False: the failure is not ours (the kernel's, or the
+ * arguments'); errno stays. */
+bool heap_try_again(void);
+
+/* What came of it. Refused again, it is recorded, as `bytes` asked for by `caller`; errno is
+ * what it was before the first attempt in either case. */
+void heap_tried_again(bool succeeded, size_t bytes, const void *caller);

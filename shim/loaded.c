@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+/* The dynamic loader maps libraries by itself, and whom it loads besides the one that was
+ * asked for only it knows. So what is loaded is compared with what was, through its own
+ * list. The whole segment is charged, the part that RELRO makes read-only again too: the
+ * kernel goes on charging it (mm/mprotect.c). */
+#include "shim/loaded.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+#include "shim/charge.h"
+#include "shim/map.h"
+#include "shim/self.h"
+#include "shim/spans.h"
+
+static struct spans data = { .category = CATEGORY_IMAGE };
+
+/* Libraries ever loaded, when we last had them all (dlpi_adds). */
+static uint64_t settled_adds;
+
+/* --- finding --- */
+
+#define FRESH 32
+#define ROUNDS 256 /* enough for 8192 libraries; without memory to remember them it would not end */
+
+struct fresh {
+	uint64_t adds;
+	uint32_t n;
+	bool more; /* than fit */
+	struct segment {
+		uintptr_t addr;
+		size_t bytes;
+	} segment[FRESH];
+};
+
+static void headers_find(struct fresh *f, uintptr_t base, const ElfW(Phdr) *h, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct segment s = { .addr = base + h[i].p_vaddr, .bytes = h[i].p_memsz };
+		if (h[i].p_type != PT_LOAD || !(h[i].p_flags & PF_W) || spans_has(&data, s.addr, s.bytes))
+			continue;
+		if (f->n == FRESH)
+			f->more = true;
+		else
+			f->segment[f->n++] = s;
+	}
+}
+
+static int module_find(struct dl_phdr_info *module, size_t size, void *context)
+{
+	struct fresh *f = context;
+	(void)size;
+	f->adds = module->dlpi_adds;
+	/* Relaxed: a stale value only makes us look. */
+	if (f->adds == __atomic_load_n(&settled_adds, __ATOMIC_RELAXED))
+		return 1;
+	headers_find(f, module->dlpi_addr, module->dlpi_phdr, module->dlpi_phnum);
+	return 0;
+}
+
+/* --- charging --- */
+
+static enum refusal_reason segment_settle(const struct segment *s, uint64_t *paid)
+{
+	uint64_t pages = pages_of(s->addr + s->bytes) - (s->addr >> PAGE_SHIFT);
+	uint64_t part = min_u64(*paid, pages);
+	enum refusal_reason reason = map_found((void *)s->addr, s->bytes, part, CATEGORY_IMAGE);
+	if (reason == REASON_NONE) {
+		*paid -= part; /* map_found has given back what it did not need of it */
+		spans_add(&data, s->addr, s->bytes);
+	}
+	return reason;
+}
+
+static enum refusal_reason fresh_settle(const struct fresh *f, uint64_t *paid, uint64_t *ret_refused)
+{
+	enum refusal_reason first = REASON_NONE;
+	for (uint32_t i = 0; i < f->n; i++) {
+		enum refusal_reason reason = segment_settle(&f->segment[i], paid);
+		if (reason != REASON_NONE && first == REASON_NONE) {
+			first = reason;
+			*ret_refused = pages_of(f->segment[i].bytes);
+		}
+	}
+	return first;
+}
+
+enum refusal_reason loaded_settle(uint64_t *paid, uint64_t *ret_refused)
+{
+	struct fresh f = { .more = true };
+	enum refusal_reason reason = REASON_NONE;
+	for (int round = 0; f.more && reason == REASON_NONE && round < ROUNDS; round++) {
+		f.n = 0;
+		f.more = false;
+		dl_iterate_phdr(module_find, &f);
+		reason = fresh_settle(&f, paid, ret_refused);
+	}
+	if (reason == REASON_NONE && !f.more)
+		__atomic_store_n(&settled_adds, f.adds, __ATOMIC_RELAXED);
+	return reason;
+}
+
+enum refusal_reason loaded_settle_namespace(struct link_map *module, uint64_t *paid, uint64_t *ret_refused)
+{
+	struct fresh f = { .n = 0 };
+	const ElfW(Phdr) *headers;
+	while (module->l_prev)
+		module = module->l_prev;
+	for (; module; module = module->l_next) {
+		int n = dlinfo(module, RTLD_DI_PHDR, &headers); /* -1 before glibc 2.36 */
+		headers_find(&f, module->l_addr, headers, n);
+	}
+	return fresh_settle(&f, paid, ret_refused);
+}
+
+void loaded_sweep(void)
+{
+	spans_sweep(&data);
+}
+
+/* --- what is settled later --- */
+
+bool loaded_is_owed;
+static uint64_t owed_paid; /* pages charged for it */
+
+void loaded_owe(uint64_t paid)
+{
+	__atomic_fetch_add(&owed_paid, paid, __ATOMIC_RELAXED);
+	__atomic_store_n(&loaded_is_owed, true, __ATOMIC_RELEASE);
+}
+
+void loaded_settle_owed(void)
+{
+	uint64_t refused, paid;
+	if (!__atomic_exchange_n(&loaded_is_owed, false, __ATOMIC_ACQ_REL))
+		return;
+	paid = __atomic_exchange_n(&owed_paid, 0, __ATOMIC_RELAXED);
+	/* It cannot be refused any more; what could not be paid is asked for again. */
+	if (loaded_settle(&paid, &refused) != REASON_NONE)
+		loaded_owe(0);
+	charge_give(paid, CATEGORY_IMAGE);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/* The doors of the mapping family. Each asks shim/map.h, and on a refusal gives the heap a
+ * chance to return what it does not need before it says ENOMEM. */
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "shim/charge.h"
+#include "shim/door.h"
+#include "shim/heap.h"
+#include "shim/map.h"
+
+extern void *__curbrk; /* libc's own idea of the break, kept true for whoever reads it */
+
+/* Should the door try again? A refusal that the heap's idle pages can cure, once. */
+static bool purged(enum refusal_reason reason, int *tries)
+{
+	return (reason == REASON_LIMIT || reason == REASON_POOL || reason == REASON_BROKER) &&
+	       (*tries)++ == 0 && heap_purge();
+}
+
+/* What every door says at its end, refused or not. */
+static long mman_result(long r, enum refusal_op op, uint64_t bytes, enum refusal_reason reason)
+{
+	if (unlikely(reason != REASON_NONE))
+		door_refused(op, bytes, reason);
+	else if (unlikely(charge_was_over()))
+		door_observed(op, bytes);
+	return door_result(r);
+}
+
+SHIM_EXPORT void *mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset)
+{
+	enum refusal_reason reason;
+	int tries = 0;
+	long r;
+	do
+		r = map_mmap(addr, bytes, prot, flags, fd, offset, CATEGORY_MAP, &reason);
+	while (purged(reason, &tries));
+	return (void *)mman_result(r, OP_MMAP, bytes, reason);
+}
+
+SHIM_EXPORT void *mmap64(void *addr, size_t bytes, int prot, int flags, int fd, off64_t offset)
+	__attribute__((alias("mmap")));
+
+SHIM_EXPORT int munmap(void *addr, size_t bytes)
+{
+	return (int)door_result(map_munmap(addr, bytes, CATEGORY_MAP));
+}
+
+static int protect(void *addr, size_t bytes, int prot, int pkey)
+{
+	enum refusal_reason reason;
+	int tries = 0;
+	long r;
+	do
+		r = map_mprotect(addr, bytes, prot, pkey, CATEGORY_MAP, &reason);
+	while (purged(reason, &tries));
+	return (int)mman_result(r, OP_MPROTECT, bytes, reason);
+}
+
+SHIM_EXPORT int mprotect(void *addr, size_t bytes, int prot)
+{
+	return protect(addr, bytes, prot, -1);
+}
+
+SHIM_EXPORT int pkey_mprotect(void *addr, size_t bytes, int prot, int pkey)
+{
+	return protect(addr, bytes, prot, pkey);
+}
+
+SHIM_EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, ...)
+{
+	void *new_addr = NULL;
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+		va_list arguments;
+		va_start(arguments, flags);
+		new_addr = va_arg(arguments, void *);
+		va_end(arguments);
+	}
+	enum refusal_reason reason;
+	int tries = 0;
+	long r;
+	do
+		r = map_mremap(old, old_bytes, new_bytes, flags, new_addr, &reason);
+	while (purged(reason, &tries));
+	return (void *)mman_result(r, OP_MREMAP, new_bytes, reason);
+}
+
+/* The break cannot say why it stayed; the doors compare (man 2 brk). */
+static long break_set(void *end)
+{
+	enum refusal_reason reason;
+	int tries = 0;
+	long now, before = map_brk(NULL, &reason);
+	do
+		now = map_brk(end, &reason);
+	while (purged(reason, &tries));
+	__curbrk = (void *)now;
+	uint64_t bytes = (uintptr_t)end > (uintptr_t)before ? (uintptr_t)end - (uintptr_t)before : 0;
+	return mman_result(now == (long)end ? 0 : -ENOMEM, OP_BRK, bytes, reason);
+}
+
+SHIM_EXPORT int brk(void *end)
+{
+	return (int)break_set(end);
+}
+
+SHIM_EXPORT void *sbrk(intptr_t increment)
+{
+	enum refusal_reason reason;
+	char *now = (char *)map_brk(NULL, &reason);
+	if (increment == 0)
+		return now;
+	bool wraps = increment > 0 ? (uintptr_t)now + (uintptr_t)increment < (uintptr_t)now :
+				     (uintptr_t)now < -(uintptr_t)increment;
+	if (wraps)
+		return (void *)door_result(-ENOMEM);
+	return break_set(now + increment) == 0 ? now : (void *)-1;
+}

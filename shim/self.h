@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* This process as a member: whether it is one, of which ledger, in which slot; and the
+ * lock for acting in the slot's name. State is per address space: a fork gets a copy
+ * and must find its own slot, a vfork child shares its parent's and is right to. */
+#pragma once
+
+#include "reserve/embryo.h"
+#include "reserve/gather.h"
+
+enum self_state {
+	SELF_EARLY,  /* before our constructor: charges are counted, nothing is refused */
+	SELF_MEMBER, /* accounted */
+	SELF_OPEN,   /* no account and the policy lets it run: everything passes, uncounted */
+	SELF_STATE_N
+};
+
+struct self {
+	enum self_state state;
+	uint32_t slot;
+	uint32_t generation;
+	struct ledger *ledger;
+	/* 1 in the address space that set it, 0 in a copy of it made by any kind of fork
+	 * (MADV_WIPEONFORK, man 2 madvise); getpid() cannot tell a vfork child from one. */
+	volatile uint32_t *token;
+	/* inflight:16 | pages:48. Pages charged to this address space, and how many
+	 * threads are between looking for a pending fork and counting what they charged
+	 * (shim/charge.c). A fork copies it with everything else, so the child knows
+	 * exactly what it inherited. */
+	uint64_t mine;
+	int32_t pid;        /* as this process sees itself */
+	int32_t broker_pid; /* as the broker sees it; differs in another pid namespace */
+	char account[ACCOUNT_NAME_BYTES];
+	char socket[108];
+};
+
+extern struct self self;
+
+#define SELF_MINE_PAGES(word) ((word) & ((1ull << 48) - 1))
+#define SELF_MINE_INFLIGHT(word) ((uint32_t)((word) >> 48))
+#define SELF_INFLIGHT_ONE (1ull << 48)
+
+/* Acting for the slot: one thread at a time, with every signal blocked, because a
+ * handler that allocates would otherwise wait for its own thread. A holder that died (a
+ * vfork child) is replaced and its transfer settled. False after 2 s of waiting for a
+ * holder that is alive: the caller refuses. */
+struct self_lock {
+	uint64_t signals;
+};
+bool self_lock(struct self_lock *ret);
+void self_unlock(const struct self_lock *lock);
+
+/* The means of gathering in this slot's name. Only between self_lock and self_unlock. */
+struct gather self_gather(void);
+
+/* Is this address space a copy that has no slot of its own yet? */
+static inline bool self_is_copy(void)
+{
+	return self.token != NULL && *self.token == 0;
+}
+
+/* Gives a copy a slot of its own: the embryo its parent conceived for it (`e`, may be
+ * NULL when it was made by a fork we did not see coming). Called by the atfork child
+ * handler and, as a backstop, by the first charge of a copy. */
+void self_become_child(const struct embryo *e);
+
+/* Joins the account named by the environment. Called by the constructor, once, with no
+ * other thread running. Ends the process (exit 125, one sentence) when it may not run
+ * unaccounted. */
+void self_join(void);
