@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* One account as the broker sees it: its ledger, what it may have, what it was granted,
+ * and the processes watched in it. The broker's copies count; a word of the ledger is read
+ * once, checked against them, and used. */
+#pragma once
+
+#include "daemon/books.h"
+#include "daemon/pool.h"
+#include "reserve/ledger.h"
+
+enum member_life {
+	MEMBER_NONE = 0,
+	MEMBER_DOUBTED, /* the slot says something that is looked at again before it is acted on */
+	MEMBER_WATCHED, /* a live process, known by its pidfd */
+	MEMBER_DYING,   /* the process is gone; the slot waits to be reaped */
+};
+
+/* What the broker knows of one slot. */
+struct member {
+	int32_t pid;
+	int32_t pidfd;        /* -1 in a watched member: no descriptor was left, asked on every tick */
+	uint64_t start_ticks; /* 0: unknown */
+	uint64_t since_ns;    /* doubted since */
+	uint32_t generation;  /* of the slot, when we looked */
+	uint32_t chain;       /* the next member in the bucket of its pid: place + 1 */
+	uint32_t queue;       /* the next of those dying: slot + 1 */
+	uint8_t life;         /* enum member_life */
+	bool guessed;         /* an orphaned embryo and a process that might be it */
+};
+
+struct account {
+	char name[ACCOUNT_NAME_BYTES]; /* empty: this place is free */
+	struct ledger *ledger;
+	int fd;
+	uint64_t inode;
+	struct book *book;
+	struct policy policy;
+	struct admission admission;
+	uint32_t granted; /* what header.purse must say */
+	uint32_t counted; /* its used, when last seen sound: what observe mode counts for */
+	uint32_t turned_away;
+	bool retired;   /* no longer configured; kept while it has members */
+	bool unsettled; /* its grant is not where its policy wants it yet */
+	bool unchecked; /* emptied since its books were last looked through */
+
+	uint64_t births;  /* the doorbell, as last answered */
+	uint32_t members; /* watched */
+	uint32_t polled;  /* of those, without a pidfd */
+	uint32_t doubts;  /* slots to be looked at again */
+	uint32_t dying;   /* queue: slot + 1 */
+	uint32_t orphans; /* bits in `orphan` */
+	uint64_t orphan[HOLDER_WORDS]; /* slots without a process we know and without an owner */
+
+	bool damaged;
+	int32_t damage_pid; /* the process last seen to map it; 0: none */
+	struct member member[LEDGER_SLOTS];
+};
+
+/* A new account with an empty ledger, granted its guarantee (everything in observe mode).
+ * 0 or -errno. `book` is its place in the books. */
+int account_create(struct account *a, struct book *book, const char *name, const struct policy *policy);
+
+/* Takes over the ledger `fd` (ours from now on) that `book` tells of. 0, with `damaged` set
+ * when it is not as the books say; -EBADMSG when it cannot be a ledger; or -errno. */
+int account_adopt(struct account *a, struct book *book, int fd);
+
+/* Unmaps and closes; the place is free again. */
+void account_forget(struct account *a);
+
+/* Is everything in the header that only the broker writes as the broker wrote it? */
+bool account_is_sound(const struct account *a);
+
+/* Is a ledger without members as it must be: no slot taken, nothing charged but SysV
+ * segments that still exist? */
+bool account_is_clean(const struct account *a);
+
+/* The broker's copy of the policy, the books' and the header's. The grant follows later
+ * (daemon/funds.h). */
+void account_set_policy(struct account *a, const struct policy *policy);
+
+/* Grants `pages` more. False: the ledger was not as it must be. */
+bool account_grant(struct account *a, uint32_t pages);
+
+/* Takes back up to `pages` of what it does not use. Returns how many. */
+uint32_t account_reclaim(struct account *a, uint32_t pages);
+
+/* Starts the ledger anew: empty, granted the guarantee. Nobody may have it mapped. */
+void account_reformat(struct account *a);
+
+/* Its line in the pool's table. */
+struct pool_account account_in_pool(struct account *a);

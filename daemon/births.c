@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* What a slot says is a claim. It is believed when the kernel says the same: the process
+ * is a child of a member, or it maps this very ledger. A claim that fails costs the
+ * claimant's own account at worst, because nothing of another account is touched here. */
+#include "daemon/births.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/broker.h"
+#include "daemon/damage.h"
+#include "daemon/proc.h"
+
+enum verdict {
+	VERDICT_OURS,
+	VERDICT_GONE,
+	VERDICT_STRANGER, /* alive, but nothing connects it with this account */
+};
+
+/* A claim under examination. */
+struct claim {
+	struct broker *broker;
+	struct account *account;
+	uint32_t s;
+	uint64_t word; /* the slot's state, read once */
+	int32_t pid;   /* 0: not known, or not of our namespace */
+	bool inherited;
+};
+
+bool births_are_due(const struct account *a)
+{
+	/* Acquire: pairs with the release of the bell in reserve/embryo.c. */
+	return a->doubts > 0 || a->orphans > 0 ||
+	       __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE) != a->births;
+}
+
+void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
+		  int pidfd)
+{
+	struct slot *slot = &a->ledger->slot[s];
+	struct proc_stat st = { 0 };
+	proc_stat(pid, &st);
+	__atomic_store_n(&slot->start_ticks, st.start_ticks, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->uid, uid, __ATOMIC_RELAXED);
+	memcpy(slot->comm, st.comm, sizeof slot->comm);
+	if (__atomic_load_n(&slot->joined_ns, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(&slot->joined_ns, clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
+	member_watch(b, a, s, word, pid, pidfd, st.start_ticks);
+}
+
+/* Looked at again later; true when it has been like this for `patience_ns`. */
+static bool doubt_is_over(const struct claim *c, uint64_t patience_ns)
+{
+	struct member *m = &c->account->member[c->s];
+	if (m->life != MEMBER_DOUBTED || m->generation != SLOT_GEN(c->word) || m->pid != c->pid)
+		*m = (struct member){ .pid = c->pid, .pidfd = -1, .generation = SLOT_GEN(c->word),
+				      .since_ns = c->broker->now_ns, .life = MEMBER_DOUBTED };
+	if (c->broker->now_ns - m->since_ns >= patience_ns)
+		return true;
+	c->account->doubts++;
+	return false;
+}
+
+static bool member_lives(const struct account *a, uint32_t s)
+{
+	return s < LEDGER_SLOTS && a->member[s].life == MEMBER_WATCHED;
+}
+
+static void orphan_mark(struct account *a, uint32_t s)
+{
+	uint64_t bit = 1ull << s % 64;
+	a->orphans += (a->orphan[s / 64] & bit) == 0;
+	a->orphan[s / 64] |= bit;
+	a->member[s].life = MEMBER_NONE;
+}
+
+/* Is another slot of this account watched for the very same process? One of the two is
+ * wrong. A guess gives way; so does an embryo, whose pid may have been written late by a
+ * parent that was slow (reserve/embryo.c). Two living slots no honest member can make. */
+static bool claim_conflicts(const struct claim *c, uint64_t start_ticks)
+{
+	struct account *a = c->account;
+	struct member *other = registry_find(c->broker, a, c->pid);
+	if (!other || other->start_ticks != start_ticks)
+		return false;
+	if (other->guessed) {
+		uint32_t s = member_slot(a, other);
+		member_unwatch(c->broker, a, s);
+		__atomic_store_n(&a->ledger->slot[s].pid, 0, __ATOMIC_RELAXED);
+		orphan_mark(a, s);
+		return false;
+	}
+	if (SLOT_STATE(c->word) == SLOT_LIVE)
+		damage_found(c->broker, a, "two slots claim one process");
+	return true;
+}
+
+/* May a process whose mappings we may not read belong here, by its user? Root's may be
+ * read by root, and are no member of a broker that is not. */
+static bool user_is_admitted(const struct claim *c)
+{
+	uid_t uid;
+	if (proc_uid(c->pid, &uid) != 0 || uid == 0)
+		return false;
+	return uid == c->broker->uid || admission_allows(&c->account->admission, uid);
+}
+
+static enum verdict claim_connect(const struct claim *c, const struct proc_stat *st)
+{
+	struct account *a = c->account;
+	uint64_t said = __atomic_load_n(&a->ledger->slot[c->s].start_ticks, __ATOMIC_RELAXED);
+	if (c->inherited && said == st->start_ticks)
+		return VERDICT_OURS;
+	if (registry_find(c->broker, a, st->parent))
+		return VERDICT_OURS;
+	int maps = proc_maps(c->pid, a->inode);
+	if (maps == -EACCES || maps == -EPERM)
+		return user_is_admitted(c) ? VERDICT_OURS : VERDICT_STRANGER;
+	return maps > 0 ? VERDICT_OURS : maps == 0 ? VERDICT_STRANGER : VERDICT_GONE;
+}
+
+/* `ret_pidfd` stays open, the caller's, when the verdict is OURS; it may be -1 even then. */
+static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
+{
+	struct proc_stat st;
+	int pidfd = pidfd_open(c->pid, 0);
+	if (pidfd < 0 && errno != EMFILE && errno != ENFILE)
+		return VERDICT_GONE;
+	/* The pidfd first and asked last: what was read between belongs to its process. */
+	enum verdict verdict = proc_stat(c->pid, &st) != 0 ? VERDICT_GONE :
+			       claim_conflicts(c, st.start_ticks) ? VERDICT_GONE : claim_connect(c, &st);
+	if (pidfd >= 0 && pidfd_is_gone(pidfd))
+		verdict = VERDICT_GONE;
+	if (verdict == VERDICT_OURS)
+		*ret_pidfd = pidfd;
+	else if (pidfd >= 0)
+		close(pidfd);
+	return verdict;
+}
+
+static void claim_settle(const struct claim *c)
+{
+	struct account *a = c->account;
+	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
+	int pidfd;
+	enum verdict verdict = claim_judge(c, &pidfd);
+	if (a->damaged)
+		return;
+	if (verdict == VERDICT_OURS) {
+		uid_t uid = 0;
+		proc_uid(c->pid, &uid);
+		births_enter(c->broker, a, c->s, c->word, c->pid, uid, pidfd);
+		return;
+	}
+	/* The slot of a dead child is settled at once, unless its parent lives and may be
+	 * about to write: an embryo belongs to it until it is adopted. A stranger's parent
+	 * may just not have been entered yet. */
+	bool at_once = verdict == VERDICT_GONE && !(embryo && member_lives(a, SLOT_OWNER(c->word)));
+	if (at_once || doubt_is_over(c, BIRTHS_DOUBT_NS))
+		member_doom(c->broker, a, c->s, c->word);
+}
+
+/* A slot without a pid. An embryo's is not known before its parent's fork returns; a live
+ * one's when it lives in a pid namespace of its own and has not spoken up yet. */
+static void unknown_settle(const struct claim *c)
+{
+	struct account *a = c->account;
+	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
+	uint32_t owner = SLOT_OWNER(c->word);
+	if (embryo && (member_lives(a, owner) || SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE) &&
+	    a->member[owner].life != MEMBER_DYING)
+		return;
+	if (embryo && a->member[owner].life == MEMBER_DYING)
+		orphan_mark(a, c->s);
+	else if (doubt_is_over(c, embryo ? BIRTHS_DOUBT_NS : BIRTHS_PATIENCE_NS))
+		orphan_mark(a, c->s);
+}
+
+int32_t births_pid(const struct account *a, uint32_t s, uint64_t word)
+{
+	const struct slot *slot = &a->ledger->slot[s];
+	int32_t pid = __atomic_load_n(&slot->pid, __ATOMIC_ACQUIRE);
+	uint32_t flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
+	if (SLOT_STATE(word) == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS)
+		flags |= __atomic_load_n(&a->ledger->slot[SLOT_OWNER(word)].flags, __ATOMIC_RELAXED);
+	return pid > 0 && !(flags & SLOT_FOREIGN_PID) ? pid : 0;
+}
+
+static bool word_is_possible(uint64_t word)
+{
+	enum slot_state state = SLOT_STATE(word);
+	return state == SLOT_FREE || state == SLOT_LIVE || (state == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS);
+}
+
+/* The orphan we gave to a process has come to life and tells its pid itself. */
+static void guess_check(const struct claim *c)
+{
+	struct member *m = &c->account->member[c->s];
+	int32_t said = births_pid(c->account, c->s, c->word);
+	if (said == m->pid || said == 0)
+		m->guessed = false;
+	else
+		member_unwatch(c->broker, c->account, c->s);
+}
+
+static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inherited)
+{
+	struct claim c = { .broker = b, .account = a, .s = s, .word = slot_read(a->ledger, s), .inherited = inherited };
+	struct member *m = &a->member[s];
+	bool taken = SLOT_STATE(c.word) != SLOT_FREE;
+	if (!word_is_possible(c.word) ||
+	    (m->life == MEMBER_WATCHED && (!taken || SLOT_GEN(c.word) != m->generation))) {
+		damage_found(b, a, "a slot's state is not one that a member writes");
+		return;
+	}
+	if (!taken && m->life == MEMBER_DOUBTED)
+		m->life = MEMBER_NONE;
+	if (m->life == MEMBER_WATCHED && m->guessed && SLOT_STATE(c.word) == SLOT_LIVE)
+		guess_check(&c);
+	if (!taken || m->life == MEMBER_WATCHED || m->life == MEMBER_DYING || (a->orphan[s / 64] >> s % 64 & 1))
+		return;
+	c.pid = births_pid(a, s, c.word);
+	if (c.pid > 0)
+		claim_settle(&c);
+	else
+		unknown_settle(&c);
+}
+
+void births_look(struct broker *b, struct account *a, bool inherited)
+{
+	a->births = __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE);
+	a->doubts = 0;
+	for (uint32_t s = 0; s < LEDGER_SLOTS && !a->damaged; s++)
+		slot_look(b, a, s, inherited);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* A memfd and not a file: it must not outlive the machine, and nobody must find it by name. */
+#include "daemon/books.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BOOKS_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+int books_create(int *ret_fd, struct books **ret)
+{
+	int fd = memfd_create("solvent-books", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0)
+		return -errno;
+	const struct books header = { .magic = BOOKS_MAGIC, .version = BOOKS_VERSION, .accounts = BOOKS_ACCOUNTS };
+	struct books *b;
+	int error = fchmod(fd, 0600) != 0 || ftruncate(fd, sizeof *b) != 0 ||
+		    fcntl(fd, F_ADD_SEALS, BOOKS_SEALS) != 0 ||
+		    pwrite(fd, &header, offsetof(struct books, book), 0) < 0 ? -errno : books_map(fd, &b);
+	if (error) {
+		close(fd);
+		return error;
+	}
+	*ret_fd = fd;
+	*ret = b;
+	return 0;
+}
+
+static bool books_are_ours(const struct books *b)
+{
+	return b->magic == BOOKS_MAGIC && b->version == BOOKS_VERSION && b->accounts == BOOKS_ACCOUNTS;
+}
+
+int books_map(int fd, struct books **ret)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	int seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0 || (seals & F_SEAL_SHRINK) == 0 || st.st_size != (off_t)sizeof(struct books))
+		return -EBADMSG;
+	struct books *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (b == MAP_FAILED)
+		return -errno;
+	if (!books_are_ours(b)) {
+		munmap(b, sizeof *b);
+		return -EBADMSG;
+	}
+	*ret = b;
+	return 0;
+}
+
+struct book *books_find(struct books *b, uint64_t inode)
+{
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		if (b->book[i].name[0] != '\0' && b->book[i].inode == inode)
+			return &b->book[i];
+	return NULL;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* What holds the parts together: the table of accounts against the configuration, and
+ * what has to be done without being asked. */
+#include "daemon/broker.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/births.h"
+#include "daemon/damage.h"
+#include "daemon/funds.h"
+#include "daemon/log.h"
+#include "daemon/settle.h"
+#include "daemon/sysv.h"
+#include "reserve/purse.h"
+
+uint64_t clock_ns(int clock)
+{
+	struct timespec t;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+int broker_init(struct broker *b)
+{
+	b->uid = geteuid();
+	b->start_ns = clock_ns(CLOCK_REALTIME);
+	b->now_ns = clock_ns(CLOCK_MONOTONIC);
+	int error = registry_init(&b->registry);
+	return error ? error : books_create(&b->books_fd, &b->books);
+}
+
+struct account *broker_find(struct broker *b, const char *name)
+{
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		if (b->account[i].ledger && strcmp(b->account[i].name, name) == 0)
+			return &b->account[i];
+	return NULL;
+}
+
+static const struct config_account *configured(const struct config *c, const char *name)
+{
+	for (uint32_t i = 0; i < c->accounts; i++)
+		if (strcmp(c->account[i].name, name) == 0)
+			return &c->account[i];
+	return NULL;
+}
+
+static int account_place(struct broker *b)
+{
+	for (int i = 0; i < (int)BOOKS_ACCOUNTS; i++)
+		if (!b->account[i].ledger)
+			return i;
+	return -ENOSPC;
+}
+
+static int account_configure(struct broker *b, const struct config_account *c)
+{
+	struct account *a = broker_find(b, c->name);
+	if (!a) {
+		int place = account_place(b);
+		int error = place < 0 ? place : account_create(&b->account[place], &b->books->book[place], c->name,
+							       &c->policy);
+		if (error) {
+			log_error("account \"%s\" could not be made: %s", c->name, strerror(-error));
+			return error;
+		}
+		a = &b->account[place];
+		b->keeper_stale = true;
+	}
+	a->retired = false;
+	a->admission = c->admission;
+	account_set_policy(a, &c->policy);
+	a->unsettled = true;
+	return 0;
+}
+
+static void account_end(struct broker *b, struct account *a)
+{
+	damage_forget(a);
+	account_forget(a);
+	b->keeper_stale = true;
+}
+
+/* An account without a configuration goes when its last member has gone. */
+static void account_retire(struct broker *b, struct account *a)
+{
+	if (!a->retired)
+		log_notice("account \"%s\" is no longer configured%s", a->name,
+			   a->members > 0 ? "; it stays until its members are gone" : "");
+	a->retired = true;
+	if (a->members == 0 && !a->damaged && !births_are_due(a))
+		account_end(b, a);
+}
+
+int broker_configure(struct broker *b, const struct config *config)
+{
+	int result = 0;
+	b->config = *config;
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		if (b->account[i].ledger && !configured(config, b->account[i].name))
+			account_retire(b, &b->account[i]);
+	for (uint32_t i = 0; i < config->accounts; i++) {
+		int error = account_configure(b, &config->account[i]);
+		result = result ? result : error;
+	}
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		if (b->account[i].ledger && b->account[i].unsettled && !b->account[i].damaged)
+			funds_settle(b, &b->account[i]);
+	return result;
+}
+
+/* Every 25 ms while there are members. */
+static void account_tick(struct broker *b, struct account *a)
+{
+	if (a->polled > 0)
+		registry_poll(b, a);
+	if (!damage_absent(b, a) || births_are_due(a) || a->dying > 0)
+		settle_account(b, a, false);
+	if (!a->damaged)
+		a->counted = PURSE_USED(purse_read(&a->ledger->header.purse));
+}
+
+/* Once a second. */
+static void account_slow(struct broker *b, struct account *a)
+{
+	if (a->retired)
+		account_retire(b, a);
+	if (!a->ledger || a->damaged)
+		return;
+	if (a->unsettled)
+		funds_settle(b, a);
+	if (a->unchecked)
+		settle_empty(b, a);
+	if (!a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) > 0)
+		sysv_release(a);
+}
+
+static bool is_due(uint64_t now, uint64_t *last, uint64_t every)
+{
+	if (now - *last < every)
+		return false;
+	*last = now;
+	return true;
+}
+
+static bool has_life(const struct account *a)
+{
+	return a->members > 0 || a->doubts > 0 || a->orphans > 0;
+}
+
+void broker_tick(struct broker *b)
+{
+	bool tick = is_due(b->now_ns, &b->tick_ns, TICK_NS), slow = is_due(b->now_ns, &b->slow_ns, SLOW_NS);
+	bool look = is_due(b->now_ns, &b->look_ns, LOOK_NS);
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		struct account *a = &b->account[i];
+		if (a->ledger && tick && has_life(a))
+			account_tick(b, a);
+		if (a->ledger && look && a->damaged)
+			damage_look(b, a);
+		if (a->ledger && slow)
+			account_slow(b, a);
+	}
+	peers_expire(b);
+}
+
+/* An idle account needs no looking after, unless something of it is still charged. */
+static bool needs_slow(const struct account *a)
+{
+	return a->retired || a->unsettled || (a->unchecked && a->members == 0) || (!a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) > 0);
+}
+
+uint64_t broker_next_ns(const struct broker *b)
+{
+	uint64_t next = peers_next_ns(&b->peers);
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		const struct account *a = &b->account[i];
+		if (!a->ledger)
+			continue;
+		if (has_life(a))
+			next = min_u64(next, b->tick_ns + TICK_NS);
+		if (a->damaged)
+			next = min_u64(next, b->look_ns + LOOK_NS);
+		if (needs_slow(a))
+			next = min_u64(next, b->slow_ns + SLOW_NS);
+	}
+	return next;
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* The broker as one object: everything it knows, in fixed tables, so that after the start
+ * it never allocates. One thread; whoever is handed a struct broker may touch all of it. */
+#pragma once
+
+#include "daemon/account.h"
+#include "daemon/peer.h"
+#include "daemon/registry.h"
+
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+#define NEVER UINT64_MAX
+
+#define TICK_NS (25 * NS_PER_MS)  /* births and doubts are looked at this often while there are members */
+#define SLOW_NS NS_PER_S          /* SysV segments, grants on their way to a new policy */
+#define LOOK_NS (250 * NS_PER_MS) /* who still maps a damaged ledger? */
+
+struct broker {
+	struct config config; /* in force */
+	struct account account[BOOKS_ACCOUNTS];
+	struct books *books;
+	int books_fd;
+	struct registry registry;
+	struct peers peers;
+
+	uid_t uid; /* our own: always admitted, like root */
+	uint64_t now_ns;   /* CLOCK_MONOTONIC, as of this turn of the loop */
+	uint64_t start_ns; /* CLOCK_REALTIME */
+	uint64_t tick_ns, slow_ns, look_ns; /* when each was last done */
+	uint64_t joined;      /* members let in since the start */
+	uint32_t turned_away;
+	bool keeper_stale; /* the ledgers to keep have changed */
+};
+
+/* An empty broker: books and an epoll for members, no socket, no accounts. 0 or -errno. */
+int broker_init(struct broker *b);
+
+/* Takes over a configuration, at start or at a reload: creates, changes and retires
+ * accounts. 0, or -errno when an account could not be made (it is logged; the others are
+ * in force). */
+int broker_configure(struct broker *b, const struct config *config);
+
+/* The account of that name, or NULL; also one that is retired. */
+struct account *broker_find(struct broker *b, const char *name);
+
+/* What has to be done without being asked, whatever is due by now_ns. */
+void broker_tick(struct broker *b);
+
+/* When it should be called next, CLOCK_MONOTONIC, or NEVER. */
+uint64_t broker_next_ns(const struct broker *b);
+
+/* A clock of clock_gettime(2), in nanoseconds. */
+uint64_t clock_ns(int clock);

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* The only file that knows libconfuse. It gives structure, lines and strings. A value is
+ * checked the moment it is read, because only then does libconfuse know its line, and
+ * turned into pages when all is read, because a percentage may be of something further
+ * down. The first mistake ends it: one good sentence is enough. */
+#include "daemon/config.h"
+
+#include <confuse.h>
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/proc.h"
+#include "daemon/source.h"
+#include "reserve/size.h"
+
+#define WARN_DEFAULT "80%"
+
+enum key { KEY_LIMIT, KEY_GUARANTEE, KEY_WARN, KEY_MODE, KEY_FORK, KEY_NORESERVE, KEY_CGROUP, KEY_USERS, KEY_N };
+
+static const char *const key_name[KEY_N] = { "limit", "guarantee", "warn",   "mode",
+					     "fork",  "noreserve", "cgroup", "users" };
+
+/* libconfuse's callbacks carry no context, and one file is read at a time. */
+static struct reading {
+	const char *file;
+	config_complain *complain;
+	void *context;
+	bool complained;
+	uint32_t accounts, pools;                      /* sections finished */
+	int line[CONFIG_ACCOUNTS + 1][KEY_N];          /* of each key; 0: not given */
+	int pool_line;                                 /* of the pool's limit */
+	uint64_t machine_bytes, pool_bytes;            /* what percentages are of */
+} reading;
+
+__attribute__((format(printf, 2, 3))) static int complain_at(int line, const char *format, ...)
+{
+	char what[700], sentence[1024];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(what, sizeof what, format, arguments);
+	va_end(arguments);
+	if (line > 0)
+		snprintf(sentence, sizeof sentence, "%s:%d: %s", reading.file, line, what);
+	else
+		snprintf(sentence, sizeof sentence, "%s: %s", reading.file, what);
+	if (!reading.complained)
+		reading.complain(reading.context, sentence);
+	reading.complained = true;
+	return -1;
+}
+
+/* --- one value --- */
+
+static int size_check(int line, enum key key, const char *value)
+{
+	uint64_t bytes;
+	int error = size_parse(value, SIZE_MAX_BYTES, &bytes);
+	if (error == -ERANGE)
+		return complain_at(line, "%s = \"%s\" is larger than any machine; write infinity for no bound",
+				   key_name[key], value);
+	if (error)
+		return complain_at(line,
+				   "%s = \"%s\" is not a size; write a number with K, M, G or T, a percentage, "
+				   "or infinity", key_name[key], value);
+	if (key == KEY_LIMIT && bytes == 0)
+		return complain_at(line, "limit = \"%s\" would refuse everything; write a size above 0", value);
+	if (key == KEY_GUARANTEE && bytes == SIZE_INFINITY)
+		return complain_at(line, "guarantee = infinity cannot be kept; write a size or a percentage");
+	return 0;
+}
+
+static int percent_read(const char *value, uint32_t *ret)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || strcmp(end, "%") != 0 || n < 1 || n > 100)
+		return -EINVAL;
+	*ret = (uint32_t)n;
+	return 0;
+}
+
+static int keyword_check(int line, enum key key, const char *value)
+{
+	uint32_t percent;
+	switch (key) {
+	case KEY_MODE:
+		if (strcmp(value, "enforce") == 0 || strcmp(value, "observe") == 0)
+			return 0;
+		return complain_at(line, "mode = \"%s\" is not known; write enforce or observe", value);
+	case KEY_FORK:
+		if (strcmp(value, "strict") == 0 || percent_read(value, &percent) == 0)
+			return 0;
+		return complain_at(line, "fork = \"%s\" is not known; write strict, or a percentage from 1%% to 100%%",
+				   value);
+	default:
+		if (strcmp(value, "charge") == 0 || strcmp(value, "free") == 0)
+			return 0;
+		return complain_at(line, "noreserve = \"%s\" is not known; write charge or free", value);
+	}
+}
+
+static int cgroup_check(int line, const char *value)
+{
+	if (value[0] != '/')
+		return complain_at(line, "cgroup = \"%s\" is not a path; write it as in /proc/PID/cgroup, "
+				   "from / on", value);
+	if (strlen(value) >= CONFIG_CGROUP_BYTES)
+		return complain_at(line, "this cgroup's path is too long; write at most %d bytes",
+				   CONFIG_CGROUP_BYTES - 1);
+	return 0;
+}
+
+static bool number_read(const char *value, uid_t *ret)
+{
+	char *end;
+	errno = 0;
+	unsigned long n = strtoul(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || *end || errno || n >= UINT32_MAX)
+		return false;
+	*ret = (uid_t)n;
+	return true;
+}
+
+static bool user_find(const char *value, uid_t *ret)
+{
+	if (number_read(value, ret))
+		return true;
+	const struct passwd *user = getpwnam(value);
+	if (user)
+		*ret = user->pw_uid;
+	return user != NULL;
+}
+
+static int user_check(int line, const char *value, unsigned n)
+{
+	uid_t uid;
+	if (n > CONFIG_USERS)
+		return complain_at(line, "these are more than %u users; write \"*\" for everyone, and cgroup to "
+				   "choose among them", CONFIG_USERS);
+	if (strcmp(value, "*") == 0 || user_find(value, &uid))
+		return 0;
+	return complain_at(line, "no user is called \"%s\"; write a user's name, a number, or \"*\" for everyone",
+			   value);
+}
+
+static int value_check(int line, enum key key, const char *value, unsigned n)
+{
+	switch (key) {
+	case KEY_LIMIT:
+	case KEY_GUARANTEE:
+	case KEY_WARN:
+		return size_check(line, key, value);
+	case KEY_CGROUP:
+		return cgroup_check(line, value);
+	case KEY_USERS:
+		return user_check(line, value, n);
+	default:
+		return keyword_check(line, key, value);
+	}
+}
+
+/* --- libconfuse's callbacks --- */
+
+static enum key key_of(const cfg_opt_t *option)
+{
+	enum key key = 0;
+	while (key < KEY_USERS && strcmp(option->name, key_name[key]) != 0)
+		key++;
+	return key;
+}
+
+static int on_value(cfg_t *section, cfg_opt_t *option)
+{
+	enum key key = key_of(option);
+	int *line = &reading.line[reading.accounts][key];
+	if (*line != 0 && key != KEY_USERS)
+		return complain_at(section->line, "%s is given twice, first in line %d; remove one",
+				   key_name[key], *line);
+	*line = section->line;
+	unsigned n = cfg_opt_size(option);
+	return n == 0 ? 0 : value_check(section->line, key, cfg_opt_getnstr(option, n - 1), n);
+}
+
+static int on_pool_value(cfg_t *section, cfg_opt_t *option)
+{
+	if (reading.pool_line != 0)
+		return complain_at(section->line, "the pool's limit is given twice, first in line %d; remove one",
+				   reading.pool_line);
+	reading.pool_line = section->line;
+	return size_check(section->line, KEY_LIMIT, cfg_opt_getnstr(option, 0));
+}
+
+static int on_account(cfg_t *root, cfg_opt_t *option)
+{
+	const char *name = cfg_title(cfg_opt_getnsec(option, cfg_opt_size(option) - 1));
+	int line = root->line;
+	if (name[0] == '\0')
+		return complain_at(line, "this account's name is empty; write account \"NAME\" { ... }");
+	if (strlen(name) >= ACCOUNT_NAME_BYTES)
+		return complain_at(line, "account \"%.20s...\" has too long a name; write at most %d bytes", name,
+				   ACCOUNT_NAME_BYTES - 1);
+	for (const char *c = name; *c; c++)
+		if (*c == '/' || (unsigned char)*c < ' ' || *c == 0x7f)
+			return complain_at(line, "this account's name holds a slash or a control character; "
+					   "write letters, digits, . _ and -");
+	if (reading.accounts + 1 > CONFIG_ACCOUNTS)
+		return complain_at(line, "there are more than %u accounts; remove some", CONFIG_ACCOUNTS);
+	reading.accounts++;
+	return 0;
+}
+
+static void on_error(cfg_t *section, const char *format, va_list arguments)
+{
+	char what[512];
+	vsnprintf(what, sizeof what, format, arguments);
+	const char *hint = "write pool { ... } or account \"NAME\" { ... }";
+	if (strcmp(section->name, "pool") == 0)
+		hint = "in a pool write limit = SIZE";
+	else if (strcmp(section->name, "account") == 0)
+		hint = "in an account write limit, guarantee, warn, mode, fork, noreserve, cgroup or users, "
+		       "then = and a value";
+	complain_at(section->line, "%s; %s", what, hint);
+}
+
+/* --- the whole --- */
+
+/* Pages of a value that was checked; PAGES_MAX for all that a purse cannot hold. */
+static uint32_t pages_read(const char *value, uint64_t whole_bytes)
+{
+	uint64_t bytes = 0;
+	size_parse(value, whole_bytes, &bytes);
+	return (uint32_t)min_u64(pages_of(bytes), PAGES_MAX);
+}
+
+static void admission_fill(cfg_t *section, struct admission *a)
+{
+	const char *cgroup = cfg_getstr(section, "cgroup");
+	if (cgroup)
+		strncpy(a->cgroup, cgroup, sizeof a->cgroup - 1);
+	for (unsigned i = 0; i < cfg_size(section, "users"); i++) {
+		const char *value = cfg_getnstr(section, "users", i);
+		if (strcmp(value, "*") == 0)
+			a->everyone = true;
+		else if (user_find(value, &a->user[a->users]))
+			a->users++;
+	}
+}
+
+static bool is_word(cfg_t *section, enum key key, const char *word)
+{
+	const char *value = cfg_getstr(section, key_name[key]);
+	return value && strcmp(value, word) == 0;
+}
+
+static int policy_fill(cfg_t *section, const char *name, const int line[KEY_N], struct policy *p)
+{
+	const char *limit = cfg_getstr(section, "limit"), *guarantee = cfg_getstr(section, "guarantee");
+	const char *warn = cfg_getstr(section, "warn"), *fork_ = cfg_getstr(section, "fork");
+	p->limit = limit ? pages_read(limit, reading.pool_bytes) : PAGES_MAX;
+	p->guarantee = guarantee ? pages_read(guarantee, reading.pool_bytes) : 0;
+	p->warn = p->limit == PAGES_MAX && (!warn || strchr(warn, '%')) ? PAGES_MAX :
+		  pages_read(warn ? warn : WARN_DEFAULT, bytes_of(p->limit));
+	p->mode = is_word(section, KEY_MODE, "observe") ? ACCOUNT_OBSERVE : ACCOUNT_ENFORCE;
+	p->noreserve_free = is_word(section, KEY_NORESERVE, "free");
+	p->fork_percent = 100;
+	if (fork_)
+		percent_read(fork_, &p->fork_percent);
+	if (p->limit == 0)
+		return complain_at(line[KEY_LIMIT], "account \"%s\": its limit is less than a page; write more", name);
+	if (p->guarantee > p->limit)
+		return complain_at(line[KEY_GUARANTEE],
+				   "account \"%s\": its guarantee is more than its limit; lower the guarantee or "
+				   "raise the limit", name);
+	return 0;
+}
+
+static int guarantees_check(const struct config *c)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < c->accounts; i++) {
+		sum += c->account[i].policy.guarantee;
+		if (sum > c->pool)
+			return complain_at(reading.line[i][KEY_GUARANTEE],
+					   "with account \"%s\" the guarantees come to %llu MiB, the pool has %llu MiB; "
+					   "lower a guarantee or raise the pool's limit", c->account[i].name,
+					   (unsigned long long)(bytes_of(sum) >> 20),
+					   (unsigned long long)(bytes_of(c->pool) >> 20));
+	}
+	return 0;
+}
+
+static int config_fill(cfg_t *root, struct config *c)
+{
+	const char *limit = cfg_getstr(cfg_getsec(root, "pool"), "limit");
+	c->pool = pages_read(limit ? limit : CONFIG_DEFAULT_POOL, reading.machine_bytes);
+	if (c->pool == 0 && reading.machine_bytes == 0)
+		return complain_at(reading.pool_line, "the pool's limit is a part of RAM and swap, but /proc/meminfo does "
+				   "not tell how much there is; write a size instead of a percentage");
+	if (c->pool == 0)
+		return complain_at(reading.pool_line, "the pool's limit is less than a page; write more");
+	reading.pool_bytes = c->pool == PAGES_MAX ? reading.machine_bytes : bytes_of(c->pool);
+	c->accounts = cfg_size(root, "account");
+	for (uint32_t i = 0; i < c->accounts; i++) {
+		cfg_t *section = cfg_getnsec(root, "account", i);
+		struct config_account *a = &c->account[i];
+		strncpy(a->name, cfg_title(section), sizeof a->name - 1);
+		admission_fill(section, &a->admission);
+		int error = policy_fill(section, a->name, reading.line[i], &a->policy);
+		if (error)
+			return error;
+	}
+	return guarantees_check(c);
+}
+
+static int text_parse(char *text, size_t n, struct config *c)
+{
+	cfg_opt_t account[] = { CFG_STR("limit", NULL, CFGF_NODEFAULT),  CFG_STR("guarantee", NULL, CFGF_NODEFAULT),
+				CFG_STR("warn", NULL, CFGF_NODEFAULT),   CFG_STR("mode", NULL, CFGF_NODEFAULT),
+				CFG_STR("fork", NULL, CFGF_NODEFAULT),   CFG_STR("noreserve", NULL, CFGF_NODEFAULT),
+				CFG_STR("cgroup", NULL, CFGF_NODEFAULT), CFG_STR_LIST("users", NULL, CFGF_NODEFAULT),
+				CFG_END() };
+	cfg_opt_t pool[] = { CFG_STR("limit", NULL, CFGF_NODEFAULT), CFG_END() };
+	cfg_opt_t options[] = { CFG_SEC("pool", pool, CFGF_NONE),
+				CFG_SEC("account", account, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES), CFG_END() };
+	cfg_t *root = cfg_init(options, CFGF_NONE);
+	FILE *file = n ? fmemopen(text, n, "r") : NULL;
+	cfg_set_error_function(root, on_error);
+	cfg_set_validate_func(root, "pool|limit", on_pool_value);
+	cfg_set_validate_func(root, "account", on_account);
+	for (enum key key = 0; key < KEY_N; key++) {
+		char path[32];
+		snprintf(path, sizeof path, "account|%s", key_name[key]);
+		cfg_set_validate_func(root, path, on_value);
+	}
+	int error = n == 0 ? 0 : !file ? -1 : cfg_parse_fp(root, file) != CFG_SUCCESS ? -1 : 0;
+	if (error)
+		complain_at(root->line, "this cannot be read; see solvent.conf(5)");
+	else
+		error = config_fill(root, c);
+	if (file)
+		fclose(file);
+	cfg_free(root);
+	return error;
+}
+
+static const char *load_explain(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return "there is no such file; write one (solvent.conf(5)) or name another with --config";
+	case -EISDIR:
+		return "this is a directory; name a file in it";
+	case -EFBIG:
+		return "this is larger than 1 MiB, which no configuration is; name another file";
+	case -EACCES:
+		return "it may not be read by this user; change its mode or start solventd as its owner";
+	default:
+		return strerror(-error);
+	}
+}
+
+int config_read(const char *file, config_complain *complain, void *context, struct config *ret)
+{
+	static struct config c; /* too large for a stack somebody else may have sized */
+	memset(&c, 0, sizeof c);
+	reading = (struct reading){ .file = file, .complain = complain, .context = context,
+				    .machine_bytes = proc_memory_bytes() };
+	char *text;
+	size_t n;
+	int error = source_load(file, CONFIG_FILE_BYTES, &text, &n);
+	if (error) {
+		complain_at(0, "%s", load_explain(error));
+		return -EINVAL;
+	}
+	unsigned line;
+	const char *wrong = source_prepare(text, n, &line);
+	error = wrong ? complain_at((int)line, "%s", wrong) : text_parse(text, n, &c);
+	free(text);
+	if (error)
+		return -EINVAL;
+	*ret = c;
+	return 0;
+}
+
+bool admission_allows(const struct admission *a, uid_t uid)
+{
+	if (a->everyone)
+		return true;
+	for (uint32_t i = 0; i < a->users && i < CONFIG_USERS; i++)
+		if (a->user[i] == uid)
+			return true;
+	return false;
+}

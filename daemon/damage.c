@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Why not repair it at once: whoever wrote over it still can. Members that did nothing
+ * wrong live on; their charges go on in a ledger that nobody reads, and the pool keeps
+ * counting what the account had been granted.
+ *
+ * Who maps it is in /proc/PID/maps alone, and reading that of every process is dear. So
+ * it is not done while a member is known to live, the process found last is asked first,
+ * and the walk is made in steps. */
+#include "daemon/damage.h"
+
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/broker.h"
+#include "daemon/log.h"
+#include "daemon/proc.h"
+
+/* One walk at a time is enough; a second damaged account waits for the first. */
+static struct {
+	struct proc_walk at;
+	struct account *of;
+} walk;
+
+void damage_found(struct broker *b, struct account *a, const char *how)
+{
+	if (a->damaged)
+		return;
+	a->damaged = true;
+	a->doubts = a->orphans = 0;
+	memset(a->orphan, 0, sizeof a->orphan);
+	a->damage_pid = 0;
+	b->look_ns = b->now_ns;
+	log_error("account \"%s\": its ledger was written over (%s); nobody may join until its members are gone",
+		  a->name, how);
+}
+
+bool damage_absent(struct broker *b, struct account *a)
+{
+	if (!a->damaged && !account_is_sound(a))
+		damage_found(b, a, "a word that only the broker writes has changed");
+	return !a->damaged;
+}
+
+static void damage_heal(struct account *a)
+{
+	account_reformat(a);
+	log_notice("account \"%s\": the last process that had its ledger is gone; it begins anew", a->name);
+}
+
+static bool walk_begin(struct account *a)
+{
+	if (walk.of && walk.of != a)
+		return false;
+	if (!walk.of && proc_walk_open(&walk.at) != 0)
+		return false;
+	walk.of = a;
+	return true;
+}
+
+static void walk_end(void)
+{
+	proc_walk_close(&walk.at);
+	walk.of = NULL;
+}
+
+void damage_forget(const struct account *a)
+{
+	if (walk.of == a)
+		walk_end();
+}
+
+/* Does that process keep the ledger from being made anew? What we may not ask is of a user
+ * who could not have joined. */
+static bool keeps(const struct account *a, int32_t pid)
+{
+	return pid > 0 && pid != getpid() && proc_maps(pid, a->inode) > 0;
+}
+
+void damage_look(struct broker *b, struct account *a)
+{
+	if (a->members > 0 || keeps(a, a->damage_pid) || !walk_begin(a))
+		return;
+	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + DAMAGE_STEP_NS;
+	for (int32_t pid; (pid = proc_walk_next(&walk.at)) > 0;) {
+		if (keeps(a, pid)) {
+			a->damage_pid = pid;
+			walk_end();
+			return;
+		}
+		if (clock_ns(CLOCK_MONOTONIC) >= until_ns)
+			return;
+	}
+	walk_end();
+	damage_heal(a);
+	b->look_ns = b->now_ns;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* Between the arithmetic of the pool and the words of the ledgers: reads the table, asks
+ * it, does what it says. Nobody else changes a grant. */
+#include "daemon/funds.h"
+
+#include "daemon/broker.h"
+#include "daemon/damage.h"
+#include "reserve/purse.h"
+
+/* The pool as it is now; one line for each place in the broker's table. */
+struct table {
+	struct pool pool;
+	struct pool_account line[BOOKS_ACCOUNTS];
+};
+
+static void table_read(struct broker *b, struct table *t)
+{
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		struct account *a = &b->account[i];
+		t->line[i] = a->ledger ? account_in_pool(a) : (struct pool_account){ 0 };
+	}
+	t->pool = (struct pool){ .limit = b->config.pool, .accounts = BOOKS_ACCOUNTS, .account = t->line };
+}
+
+uint64_t funds_promised(struct broker *b)
+{
+	struct table t;
+	table_read(b, &t);
+	return pool_promised(&t.pool);
+}
+
+/* Takes `pages` of idle grant back from accounts other than `i`, if there are that many
+ * in all. */
+static bool reclaim(struct broker *b, const struct table *t, uint32_t i, uint64_t pages)
+{
+	uint64_t there = 0, taken = 0;
+	for (uint32_t j = 0; j < BOOKS_ACCOUNTS; j++)
+		there += j == i ? 0 : pool_reclaimable(&t->line[j]);
+	if (there < pages)
+		return false;
+	for (uint32_t j = 0; j < BOOKS_ACCOUNTS && taken < pages; j++) {
+		uint64_t n = min_u64(pages - taken, j == i ? 0 : pool_reclaimable(&t->line[j]));
+		if (n > 0)
+			taken += account_reclaim(&b->account[j], (uint32_t)n);
+	}
+	return taken >= pages;
+}
+
+/* Decides and, where the pool is short, makes room and decides again. */
+static enum refusal_reason decide(struct broker *b, uint32_t i, uint64_t need, uint32_t *ret_pages)
+{
+	struct table t;
+	uint64_t missing = 0;
+	table_read(b, &t);
+	enum refusal_reason reason = pool_extend(&t.pool, i, need, ret_pages, &missing);
+	if (reason != REASON_POOL || !reclaim(b, &t, i, missing))
+		return reason;
+	table_read(b, &t);
+	return pool_extend(&t.pool, i, need, ret_pages, &missing);
+}
+
+enum refusal_reason funds_extend(struct broker *b, struct account *a, uint32_t asked, uint32_t *ret_pages)
+{
+	uint32_t headroom = purse_headroom(purse_read(&a->ledger->header.purse)), pages;
+	if (headroom >= asked) {
+		*ret_pages = 0;
+		return REASON_NONE;
+	}
+	enum refusal_reason reason = decide(b, (uint32_t)(a - b->account), asked - headroom, &pages);
+	if (reason != REASON_NONE)
+		return reason;
+	if (!account_grant(a, pages)) {
+		damage_found(b, a, "its grant is not what the broker wrote");
+		return REASON_LIMIT;
+	}
+	*ret_pages = pages;
+	return REASON_NONE;
+}
+
+void funds_settle(struct broker *b, struct account *a)
+{
+	struct table t;
+	uint32_t i = (uint32_t)(a - b->account);
+	table_read(b, &t);
+	uint32_t target = pool_target(&t.line[i]);
+	if (target > a->granted) {
+		/* A raised guarantee is paid from what is free; all of it in observe mode,
+		 * where a grant is not a promise. */
+		uint64_t missing = target - a->granted, room = pool_room(&t.pool, i);
+		account_grant(a, (uint32_t)(t.line[i].observe ? missing : min_u64(missing, room)));
+	} else if (target < a->granted) {
+		account_reclaim(a, a->granted - target);
+	}
+	a->unsettled = a->granted != target;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* A parent killed inside fork leaves an embryo of which nobody knows whether it was born.
+ * The kernel does: once the parent is gone, the child is either in /proc or will never be
+ * (copy_process gives up when a fatal signal is pending, kernel/fork.c). It maps the
+ * ledger, has no slot, and its parent is no member any more. */
+#include "daemon/orphans.h"
+
+#include <sys/pidfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/births.h"
+#include "daemon/broker.h"
+#include "daemon/proc.h"
+
+static uint32_t orphan_first(const struct account *a)
+{
+	for (uint32_t w = 0; w < HOLDER_WORDS; w++)
+		if (a->orphan[w])
+			return w * 64 + (uint32_t)__builtin_ctzll(a->orphan[w]);
+	return LEDGER_SLOTS;
+}
+
+static void orphan_clear(struct account *a, uint32_t s)
+{
+	a->orphan[s / 64] &= ~(1ull << s % 64);
+	a->orphans--;
+}
+
+static bool is_lost_child(struct broker *b, const struct account *a, int32_t pid)
+{
+	struct proc_stat st;
+	return pid != getpid() && !registry_find(b, a, pid) && proc_stat(pid, &st) == 0 && st.state != 'Z' && st.state != 'X' &&
+	       !registry_find(b, a, st.parent) && proc_maps(pid, a->inode) > 0;
+}
+
+/* Still without a process? A child may have adopted its slot meanwhile, and says so. */
+static bool is_orphan(const struct account *a, uint32_t s, uint64_t word)
+{
+	return SLOT_STATE(word) != SLOT_FREE && !(SLOT_STATE(word) == SLOT_LIVE && births_pid(a, s, word) > 0);
+}
+
+/* Takes the next real one off the list, or LEDGER_SLOTS. */
+static uint32_t orphan_take(struct account *a, uint64_t *ret_word)
+{
+	for (uint32_t s; (s = orphan_first(a)) < LEDGER_SLOTS;) {
+		orphan_clear(a, s);
+		*ret_word = slot_read(a->ledger, s);
+		if (is_orphan(a, s, *ret_word))
+			return s;
+		a->doubts++; /* births_look has another look at it */
+	}
+	return LEDGER_SLOTS;
+}
+
+/* Which of several orphans is this process's does not matter: they hold what the same
+ * parent was charged. */
+static void orphan_give(struct broker *b, struct account *a, int32_t pid)
+{
+	uint64_t word;
+	uint32_t s = orphan_take(a, &word);
+	if (s == LEDGER_SLOTS)
+		return;
+	struct slot *slot = &a->ledger->slot[s];
+	__atomic_fetch_and(&slot->flags, ~SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->pid, pid, __ATOMIC_RELEASE);
+	uid_t uid = 0;
+	proc_uid(pid, &uid);
+	births_enter(b, a, s, word, pid, uid, pidfd_open(pid, 0));
+	a->member[s].guessed = SLOT_STATE(word) == SLOT_EMBRYO;
+}
+
+static void orphans_search(struct broker *b, struct account *a)
+{
+	struct proc_walk walk;
+	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + ORPHANS_WALK_NS;
+	int32_t pid;
+	if (proc_walk_open(&walk) != 0)
+		return;
+	while (a->orphans > 0 && (pid = proc_walk_next(&walk)) > 0 && clock_ns(CLOCK_MONOTONIC) < until_ns)
+		if (is_lost_child(b, a, pid))
+			orphan_give(b, a, pid);
+	proc_walk_close(&walk);
+}
+
+void orphans_place(struct broker *b, struct account *a)
+{
+	uint64_t word;
+	if (a->orphans == 0)
+		return;
+	orphans_search(b, a);
+	for (uint32_t s; (s = orphan_take(a, &word)) < LEDGER_SLOTS;)
+		member_doom(b, a, s, word);
+}

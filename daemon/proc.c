@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* The broker trusts the kernel and nobody else; this is where it asks. stdio and
+ * opendir(3) allocate, so files are read with read(2) into the stack and directories with
+ * getdents64(2). */
+#include "daemon/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int root_fd = -1;
+
+int proc_open(const char *root)
+{
+	int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (root_fd >= 0)
+		close(root_fd);
+	root_fd = fd;
+	return 0;
+}
+
+int proc_descriptor(void)
+{
+	return root_fd;
+}
+
+static int proc_file(int32_t pid, const char *name)
+{
+	char path[64];
+	snprintf(path, sizeof path, "%d/%s", pid, name);
+	int fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The beginning of a file, as a string. Its length or -errno. */
+static ssize_t text_read(int fd, char *buffer, size_t bytes)
+{
+	if (fd < 0)
+		return fd;
+	size_t n = 0;
+	ssize_t r;
+	while (n < bytes - 1 && (r = read(fd, buffer + n, bytes - 1 - n)) > 0)
+		n += (size_t)r;
+	int error = errno;
+	close(fd);
+	buffer[n] = '\0';
+	return n == 0 ? (r < 0 ? -error : -ESRCH) : (ssize_t)n;
+}
+
+/* `field` of the numbers after the name, counted as in proc(5). */
+static uint64_t stat_field(const char *after_name, int field)
+{
+	for (int i = 2; i < field && after_name; i++) {
+		after_name = strchr(after_name, ' ');
+		if (after_name)
+			after_name++;
+	}
+	return after_name ? strtoull(after_name, NULL, 10) : 0;
+}
+
+int proc_stat(int32_t pid, struct proc_stat *ret)
+{
+	char text[1024];
+	ssize_t n = text_read(proc_file(pid, "stat"), text, sizeof text);
+	if (n < 0)
+		return (int)n;
+	/* A name may hold anything, spaces and brackets too; the last bracket is ours. */
+	char *open = strchr(text, '('), *close_ = strrchr(text, ')');
+	if (!open || !close_ || close_ < open || close_[1] != ' ')
+		return -EPROTO;
+	*close_ = '\0';
+	struct proc_stat s = { .state = close_[2], .parent = (int32_t)stat_field(close_ + 1, 4),
+			       .start_ticks = stat_field(close_ + 1, 22) };
+	strncpy(s.comm, open + 1, sizeof s.comm - 1);
+	*ret = s;
+	return 0;
+}
+
+/* The rest of the line that begins with `key` in /proc/PID/status. */
+static int status_line(int32_t pid, const char *key, char *text, size_t bytes, char **ret)
+{
+	ssize_t n = text_read(proc_file(pid, "status"), text, bytes);
+	if (n < 0)
+		return (int)n;
+	/* A name's newlines are escaped there, so a line's beginning is a line's beginning. */
+	size_t length = strlen(key);
+	for (char *line = text; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+		if (strncmp(line, key, length) != 0)
+			continue;
+		*ret = line + length;
+		(*ret)[strcspn(*ret, "\n")] = '\0';
+		return 0;
+	}
+	return -EPROTO;
+}
+
+int proc_uid(int32_t pid, uid_t *ret)
+{
+	char text[2048], *line;
+	int error = status_line(pid, "Uid:\t", text, sizeof text, &line);
+	if (error)
+		return error;
+	*ret = (uid_t)strtoul(line, NULL, 10);
+	return 0;
+}
+
+bool proc_is_foreign(int32_t pid)
+{
+	char text[4096], *line;
+	if (status_line(pid, "NSpid:\t", text, sizeof text, &line) != 0)
+		return false;
+	return strchr(line, '\t') != NULL;
+}
+
+/* Is this line of /proc/PID/maps a writable mapping of a ledger with that inode?
+ * "7f..-7f.. rw-s 00000000 00:01 2049   /memfd:solvent-ledger (deleted)" */
+static bool maps_line_is(const char *line, uint64_t inode)
+{
+	if (!strstr(line, "/memfd:solvent-ledger"))
+		return false;
+	for (int field = 0; field < 4; field++) {
+		line = strchr(line, ' ');
+		if (!line || (field == 0 && line[2] != 'w'))
+			return false;
+		line++;
+	}
+	return strtoull(line, NULL, 10) == inode;
+}
+
+int proc_maps(int32_t pid, uint64_t inode)
+{
+	char buffer[16384];
+	int fd = proc_file(pid, "maps"), found = 0;
+	if (fd < 0)
+		return fd;
+	size_t kept = 0;
+	ssize_t n;
+	while (!found && (n = read(fd, buffer + kept, sizeof buffer - 1 - kept)) > 0) {
+		buffer[kept + (size_t)n] = '\0';
+		char *line = buffer, *end;
+		for (; !found && (end = strchr(line, '\n')); line = end + 1) {
+			*end = '\0';
+			found = maps_line_is(line, inode);
+		}
+		kept = strlen(line);
+		if (kept == sizeof buffer - 1)
+			kept = 0; /* no line of the kernel's is that long */
+		memmove(buffer, line, kept);
+	}
+	int error = !found && n < 0 ? -errno : 0;
+	close(fd);
+	return error ? error : found;
+}
+
+static bool path_is_under(const char *path, const char *prefix)
+{
+	size_t n = strlen(prefix);
+	while (n > 0 && prefix[n - 1] == '/')
+		n--;
+	return strncmp(path, prefix, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+bool proc_in_cgroup(int32_t pid, const char *prefix)
+{
+	char text[8192];
+	if (text_read(proc_file(pid, "cgroup"), text, sizeof text) < 0)
+		return false;
+	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		/* "hierarchy:controllers:path"; a path may hold colons, controllers may not. */
+		char *path = strchr(line, ':');
+		path = path ? strchr(path + 1, ':') : NULL;
+		if (path && path_is_under(path + 1, prefix))
+			return true;
+	}
+	return false;
+}
+
+static uint64_t meminfo_kib(const char *text, const char *key)
+{
+	const char *line = strstr(text, key);
+	return line ? strtoull(line + strlen(key), NULL, 10) : 0;
+}
+
+uint64_t proc_memory_bytes(void)
+{
+	char text[8192];
+	int fd = openat(root_fd, "meminfo", O_RDONLY | O_CLOEXEC);
+	if (text_read(fd < 0 ? -errno : fd, text, sizeof text) < 0)
+		return 0;
+	return (meminfo_kib(text, "MemTotal:") + meminfo_kib(text, "SwapTotal:")) << 10;
+}
+
+int proc_walk_open(struct proc_walk *w)
+{
+	int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	w->fd = fd;
+	w->bytes = w->at = 0;
+	return 0;
+}
+
+/* man 2 getdents64 */
+struct entry {
+	uint64_t inode;
+	int64_t offset;
+	uint16_t bytes;
+	uint8_t type;
+	char name[];
+};
+
+int32_t proc_walk_next(struct proc_walk *w)
+{
+	for (;;) {
+		if (w->at >= w->bytes) {
+			w->bytes = syscall(SYS_getdents64, w->fd, w->entries, sizeof w->entries);
+			w->at = 0;
+			if (w->bytes <= 0)
+				return 0;
+		}
+		const struct entry *e = (const struct entry *)(w->entries + w->at);
+		w->at += e->bytes;
+		if (e->name[0] >= '1' && e->name[0] <= '9')
+			return (int32_t)strtol(e->name, NULL, 10);
+	}
+}
+
+void proc_walk_close(struct proc_walk *w)
+{
+	close(w->fd);
+}

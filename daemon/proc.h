@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What the kernel says of a process, read from /proc without allocating. The root can be
+ * moved, so that tests bring a world of their own. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "include/base.h"
+#include "include/ledger.h"
+
+/* Where /proc is from now on; 0 or -errno. Called once at start. */
+int proc_open(const char *root);
+
+/* The descriptor all this is read through, for a child that closes what it does not need. */
+int proc_descriptor(void);
+
+/* man 5 proc, /proc/PID/stat */
+struct proc_stat {
+	char state;           /* field 3; 'Z' and 'X' are gone, unless other threads live */
+	int32_t parent;       /* field 4 */
+	uint64_t start_ticks; /* field 22: with the pid, one process for ever */
+	char comm[COMM_BYTES];
+};
+
+/* 0 and `ret`; -ENOENT or -ESRCH when there is no such process, or -errno. */
+int proc_stat(int32_t pid, struct proc_stat *ret);
+
+/* The real uid of a process; 0 and `ret`, or -errno. */
+int proc_uid(int32_t pid, uid_t *ret);
+
+/* Does it live in a pid namespace below ours? Then its own idea of pids, and its
+ * children's, is not ours (man 7 pid_namespaces; NSpid in /proc/PID/status). */
+bool proc_is_foreign(int32_t pid);
+
+/* Does the process map the ledger with that inode number, writable, as a member does and a
+ * reader (solvent status) does not? 1 or 0; -EACCES when it may not be asked, or -errno. */
+int proc_maps(int32_t pid, uint64_t inode);
+
+/* Is `prefix` the process's cgroup, or above it? Any hierarchy counts (man 7 cgroups). */
+bool proc_in_cgroup(int32_t pid, const char *prefix);
+
+/* RAM and swap of this machine, in bytes; 0 when it cannot be read. */
+uint64_t proc_memory_bytes(void);
+
+/* All processes, one after another, in no promised order. */
+struct proc_walk {
+	int fd;
+	long bytes, at;
+	_Alignas(8) char entries[8192];
+};
+int proc_walk_open(struct proc_walk *w);
+int32_t proc_walk_next(struct proc_walk *w); /* the next pid, or 0 at the end */
+void proc_walk_close(struct proc_walk *w);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Bringing an account's books in line with who is alive. Reaping happens here and nowhere
+ * else: the only way a dead member's charge comes home. */
+#pragma once
+
+#include "daemon/account.h"
+
+struct broker;
+
+/* Finds the newborn, places the orphans, reaps the dying, and checks an account nobody is
+ * left in. Harmless when there is nothing to do, and when the account is damaged: then its
+ * dead are struck off the list and its ledger is left alone. */
+void settle_account(struct broker *b, struct account *a, bool inherited);
+
+/* Are the books of an account that nobody is left in as they must be? Damaged if not. */
+void settle_empty(struct broker *b, struct account *a);
+
+/* Every account where somebody died or was born since. */
+void settle_all(struct broker *b);
+
+/* Settles whatever slot `s` left open, without giving up its charge: its process called
+ * execve. Shared objects are dropped, its embryos settled. */
+void settle_exec(struct broker *b, struct account *a, uint32_t s);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* The broker asks shmctl on reaping and once a second. It sees its own IPC namespace only:
+ * in a container with another one a segment nobody holds is taken for removed. */
+#include "daemon/sysv.h"
+
+#include <errno.h>
+#include <sys/shm.h>
+
+#include "reserve/transfer.h"
+
+/* Gone, or somebody else's by now, or marked to go with its last attachment (man 2
+ * shmctl: IPC_RMID; the key becomes IPC_PRIVATE then). One we may not ask about exists. */
+static bool segment_is_gone(uint64_t id, uint64_t key)
+{
+	struct shmid_ds ds;
+	if (id > INT32_MAX)
+		return true;
+	if (shmctl((int)id, IPC_STAT, &ds) != 0)
+		return errno == EINVAL || errno == EIDRM;
+	return (ds.shm_perm.mode & SHM_DEST) != 0 || ds.shm_perm.__key != (key_t)key;
+}
+
+static bool is_left_over(const struct ledger *l, uint32_t o)
+{
+	uint64_t state = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+	if (OBJECT_KIND(state) != OBJECT_SYSV || object_is_held(l, o))
+		return false;
+	return (state & OBJECT_REMOVED) != 0 || segment_is_gone(l->object[o].key_a, l->object[o].key_b);
+}
+
+/* A release is a transfer, and a transfer needs a slot to be made in the name of. */
+static void object_end(struct ledger *l, uint32_t o)
+{
+	int s = slot_claim(l, SLOT_LIVE, 0);
+	if (s < 0)
+		return;
+	object_mark_removed(l, o);
+	object_release(l, (uint32_t)s, o);
+	slot_free(l, (uint32_t)s);
+}
+
+void sysv_release(struct account *a)
+{
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+		if (is_left_over(a->ledger, o))
+			object_end(a->ledger, o);
+}
