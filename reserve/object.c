@@ -63,6 +63,8 @@ int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64
 			return (int)o;
 		if (!held)
 			object_drop(l, o, s);
+		/* Whoever saw our bit in between left the object to us. */
+		object_release(l, s, o);
 	}
 	return -ENOENT;
 }
@@ -119,18 +121,22 @@ static bool object_may_go(const struct ledger *l, uint32_t s, uint32_t o, uint64
 
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
-	uint64_t word = object_read(l, o), claimed = OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
-	if (!object_may_go(l, s, o, word))
-		return false;
-	if (word != claimed && !object_move(l, o, word, claimed))
-		return false;
-	/* Again, now that nobody can find it: pairs with object_find_hold. */
-	if (word != claimed && object_is_held(l, o)) {
-		object_move(l, o, claimed, word);
-		return false;
+	for (;;) {
+		uint64_t word = object_read(l, o), claimed = OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
+		if (!object_may_go(l, s, o, word))
+			return false;
+		if (word != claimed && !object_move(l, o, word, claimed))
+			continue;
+		/* Again, now that nobody can find it: pairs with object_find_hold. And if it is
+		 * held, again once it can be found: its holder may have dropped it meanwhile,
+		 * found it claimed and left the rest to us. */
+		if (word != claimed && object_is_held(l, o)) {
+			object_move(l, o, claimed, word);
+			continue;
+		}
+		transfer_from_object(l, s, o);
+		return object_move(l, o, claimed, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
 	}
-	transfer_from_object(l, s, o);
-	return object_move(l, o, claimed, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
 }
 
 void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
