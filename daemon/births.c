@@ -30,6 +30,19 @@ struct claim {
 	bool inherited;
 };
 
+bool attention_is_left(const struct broker *b, struct account *a)
+{
+	int64_t more = (int64_t)((b->now_ns - a->attended_ns) / ATTENTION_PARTS), most = ATTENTION_MOST_NS;
+	a->attention_ns = a->attention_ns + more < most ? a->attention_ns + more : most;
+	a->attended_ns = b->now_ns;
+	return a->attention_ns > 0;
+}
+
+void attention_spend(struct account *a, uint64_t since_ns)
+{
+	a->attention_ns -= (int64_t)(clock_ns(CLOCK_MONOTONIC) - since_ns);
+}
+
 bool births_are_due(const struct account *a)
 {
 	/* Acquire: pairs with the release of the bell in reserve/embryo.c. */
@@ -144,9 +157,15 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 static void claim_settle(const struct claim *c)
 {
 	struct account *a = c->account;
+	if (!attention_is_left(c->broker, a)) {
+		a->doubts++;
+		return;
+	}
+	uint64_t since_ns = clock_ns(CLOCK_MONOTONIC);
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
 	int pidfd;
 	enum verdict verdict = claim_judge(c, &pidfd);
+	attention_spend(a, since_ns);
 	if (a->damaged)
 		return;
 	if (verdict == VERDICT_OURS) {
@@ -233,6 +252,6 @@ void births_look(struct broker *b, struct account *a, bool inherited)
 {
 	a->births = __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE);
 	a->doubts = 0;
-	for (uint32_t s = 0; s < LEDGER_SLOTS && !a->damaged; s++)
+	for (uint32_t s = 0; s < ledger_slots(a->ledger) && !a->damaged; s++)
 		slot_look(b, a, s, inherited);
 }

@@ -3,8 +3,9 @@
  * can be read in a minute and tested by tables (tests/test_pool.c). */
 #include "daemon/pool.h"
 
-/* A batch is this part of the limit: few questions while an account grows, little idle
- * grant when it stops. */
+/* A batch is half of what nobody has been promised, and at least this part of the limit.
+ * Generous, because idle grant is taken back when somebody else needs it, and because an
+ * account that has its grant goes on while the broker is away. */
 #define BATCH_PARTS 16
 
 uint64_t pool_share(const struct pool_account *a)
@@ -39,7 +40,7 @@ enum refusal_reason pool_extend(const struct pool *p, uint32_t i, uint64_t need,
 		*ret_short = need - free_pages;
 		return REASON_POOL;
 	}
-	uint64_t batch = min_u64(a->limit, p->limit) / BATCH_PARTS;
+	uint64_t batch = max_u64(free_pages / 2, min_u64(a->limit, p->limit) / BATCH_PARTS);
 	*ret_pages = (uint32_t)min_u64(max_u64(need, batch), min_u64(room, free_pages));
 	return REASON_NONE;
 }

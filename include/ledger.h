@@ -248,7 +248,10 @@ struct ledger_header {
 	uint32_t slot_hint;    /* where to look for a free slot next */
 	uint64_t joins;
 	uint64_t forks;
-	uint64_t reserved3;
+	/* one above the highest slot and object ever claimed: where looking may stop. Raised
+	 * before the claim shows; any member */
+	uint32_t slot_top;
+	uint32_t object_top;
 };
 
 #define LEDGER_HEADER_BYTES 4096u

@@ -15,7 +15,7 @@
 static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 {
 	struct ledger *l = g->ledger;
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
+	for (uint32_t s = 0; s < ledger_slots(l); s++) {
 		uint32_t headroom = purse_headroom(purse_read(&l->header.purse));
 		if (headroom >= pages)
 			return true;

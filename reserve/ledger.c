@@ -105,7 +105,7 @@ void ledger_unmap(struct ledger *l)
 uint64_t ledger_used(const struct ledger *l)
 {
 	uint64_t used = 0;
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
+	for (uint32_t s = 0; s < ledger_slots(l); s++) {
 		enum slot_state state = SLOT_STATE(slot_read(l, s));
 		uint64_t word = purse_read(&l->slot[s].purse);
 		if (state == SLOT_LIVE)
@@ -113,7 +113,7 @@ uint64_t ledger_used(const struct ledger *l)
 		else if (state == SLOT_EMBRYO)
 			used += PURSE_GRANTED(word);
 	}
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+	for (uint32_t o = 0; o < ledger_objects(l); o++)
 		used += PURSE_USED(purse_read(&l->object[o].purse));
 	return used;
 }

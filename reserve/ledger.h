@@ -29,6 +29,22 @@ void ledger_format(struct ledger *l, const char *name);
 
 /* --- slots --- */
 
+/* Where a look at all slots, or all objects, may stop. Acquire: pairs with the raise in
+ * top_raise; whoever sees a claim sees a top above it. Never beyond the tables, whatever
+ * stands there. */
+static inline uint32_t ledger_slots(const struct ledger *l)
+{
+	return (uint32_t)min_u64(__atomic_load_n(&l->header.slot_top, __ATOMIC_ACQUIRE), LEDGER_SLOTS);
+}
+
+static inline uint32_t ledger_objects(const struct ledger *l)
+{
+	return (uint32_t)min_u64(__atomic_load_n(&l->header.object_top, __ATOMIC_ACQUIRE), LEDGER_OBJECTS);
+}
+
+/* Raises a top to at least `n`. */
+void top_raise(uint32_t *top, uint32_t n);
+
 /* Claims a free slot in the state given: SLOT_LIVE for a process that joins, or
  * SLOT_EMBRYO owned by slot `owner`. The number of the slot, or -EAGAIN when all are
  * taken. Any number of claimers at once. */

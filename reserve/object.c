@@ -27,8 +27,10 @@ int object_claim(struct ledger *l, uint32_t maker)
 {
 	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
 		uint64_t word = object_read(l, o);
-		if (OBJECT_KIND(word) != OBJECT_FREE ||
-		    !object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word), maker + 1, OBJECT_CLAIMED)))
+		if (OBJECT_KIND(word) != OBJECT_FREE)
+			continue;
+		top_raise(&l->header.object_top, o + 1);
+		if (!object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word), maker + 1, OBJECT_CLAIMED)))
 			continue;
 		object_hold(l, o, maker);
 		return (int)o;
@@ -52,7 +54,7 @@ static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind,
 
 int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b)
 {
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+	for (uint32_t o = 0; o < ledger_objects(l); o++) {
 		if (!object_is(l, o, kind, key_a, key_b))
 			continue;
 		bool held = object_is_held_by(l, o, s);
@@ -100,7 +102,7 @@ void object_mark_removed(struct ledger *l, uint32_t o)
 
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 {
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+	for (uint32_t o = 0; o < ledger_objects(l); o++)
 		if (OBJECT_KIND(object_read(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
 			object_hold(l, o, to);
 }
@@ -141,7 +143,7 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 
 void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 {
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+	for (uint32_t o = 0; o < ledger_objects(l); o++) {
 		uint64_t word = object_read(l, o);
 		if (OBJECT_KIND(word) == OBJECT_FREE)
 			continue;

@@ -15,7 +15,7 @@ uint32_t member_reap(struct ledger *l, uint32_t s)
 
 uint32_t embryo_next(const struct ledger *l, uint32_t parent, uint32_t from)
 {
-	for (uint32_t s = from; s < LEDGER_SLOTS; s++) {
+	for (uint32_t s = from; s < ledger_slots(l); s++) {
 		uint64_t word = slot_read(l, s);
 		if (SLOT_STATE(word) == SLOT_EMBRYO && SLOT_OWNER(word) == parent)
 			return s;

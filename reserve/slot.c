@@ -30,19 +30,35 @@ static void slot_clear(struct slot *me)
 	memset(me->category, 0, sizeof me->category);
 }
 
+void top_raise(uint32_t *top, uint32_t n)
+{
+	uint32_t seen = __atomic_load_n(top, __ATOMIC_RELAXED);
+	/* Release: see ledger_slots. */
+	while (seen < n && !__atomic_compare_exchange_n(top, &seen, n, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+}
+
+static bool slot_take(struct ledger *l, uint32_t s, enum slot_state state, uint32_t owner)
+{
+	uint64_t word = slot_read(l, s);
+	uint32_t owner1 = state == SLOT_EMBRYO ? owner + 1 : 0;
+	if (SLOT_STATE(word) != SLOT_FREE)
+		return false;
+	top_raise(&l->header.slot_top, s + 1);
+	return slot_move(l, s, word, SLOT_WORD(SLOT_GEN(word), owner1, state));
+}
+
 int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner)
 {
+	/* The hint is where the lowest free slot may be, so that the top stays low. Relaxed:
+	 * a wrong one costs a longer look. */
 	uint32_t start = __atomic_load_n(&l->header.slot_hint, __ATOMIC_RELAXED);
 	for (uint32_t i = 0; i < LEDGER_SLOTS; i++) {
 		uint32_t s = (start + i) % LEDGER_SLOTS;
-		uint64_t word = slot_read(l, s);
-		if (SLOT_STATE(word) != SLOT_FREE)
+		if (!slot_take(l, s, state, owner))
 			continue;
-		uint32_t owner1 = state == SLOT_EMBRYO ? owner + 1 : 0;
-		if (slot_move(l, s, word, SLOT_WORD(SLOT_GEN(word), owner1, state))) {
-			__atomic_store_n(&l->header.slot_hint, s + 1, __ATOMIC_RELAXED);
-			return (int)s;
-		}
+		__atomic_store_n(&l->header.slot_hint, s + 1, __ATOMIC_RELAXED);
+		return (int)s;
 	}
 	return -EAGAIN;
 }
@@ -62,5 +78,6 @@ void slot_free(struct ledger *l, uint32_t s)
 	slot_clear(&l->slot[s]);
 	/* Release: pairs with the acquire in slot_claim's read; the next owner finds it clean. */
 	__atomic_store_n(&l->slot[s].state, SLOT_WORD(SLOT_GEN(word) + 1, 0, SLOT_FREE), __ATOMIC_RELEASE);
-	__atomic_store_n(&l->header.slot_hint, s, __ATOMIC_RELAXED);
+	if (s < __atomic_load_n(&l->header.slot_hint, __ATOMIC_RELAXED))
+		__atomic_store_n(&l->header.slot_hint, s, __ATOMIC_RELAXED);
 }

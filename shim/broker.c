@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "shim/raw.h"
 #include "shim/self.h"
 
 /* A broker that does not answer within this is treated as not there. */
 #define BROKER_PATIENCE_S 2
+#define ABSENCE_MS 2000 /* and one that is gone is waited for this long, once */
 
 static struct message head(enum opcode opcode)
 {
@@ -101,13 +103,46 @@ int broker_join(const char *name, const char *account, struct reply_join *ret, i
 	return result;
 }
 
+static bool is_absent(int result)
+{
+	return result == -ECONNREFUSED || result == -ENOENT || result == -ECONNRESET || result == -EPIPE ||
+	       result == -EPROTO; /* it died before it had answered whole */
+}
+
+static int64_t absent_since_ms; /* 0: it answered last time */
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	raw_call2(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A broker that is being restarted is worth a short wait where the limit would allow what
+ * is asked; one that is gone for good is waited for once, not at every charge. */
+static bool absence_is_news(void)
+{
+	int64_t now = now_ms(), zero = 0;
+	__atomic_compare_exchange_n(&absent_since_ms, &zero, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	const struct ledger_header *h = &self.ledger->header;
+	return now - __atomic_load_n(&absent_since_ms, __ATOMIC_RELAXED) < ABSENCE_MS &&
+	       PURSE_GRANTED(__atomic_load_n(&h->purse.word, __ATOMIC_RELAXED)) < h->limit;
+}
+
 int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason)
 {
 	(void)context;
 	struct request_extend request = { .head = head(OPCODE_EXTEND), .slot = self.slot, .pages = pages };
 	struct reply_extend reply = { .reason = REASON_NONE };
 	memcpy(request.account, self.account, sizeof request.account);
-	int result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
+	int result;
+	while (is_absent(result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL)) &&
+	       absence_is_news()) {
+		struct timespec pause = { .tv_nsec = 20000000 };
+		raw_call2(SYS_nanosleep, &pause, NULL);
+	}
+	if (!is_absent(result))
+		__atomic_store_n(&absent_since_ms, 0, __ATOMIC_RELAXED);
 	if (result == STATUS_REFUSED) {
 		*ret_reason = reply.reason == REASON_POOL ? REASON_POOL : REASON_LIMIT;
 		return -ENOMEM;

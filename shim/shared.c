@@ -277,7 +277,7 @@ bool shared_find(const void *addr, uint32_t *ret_object, size_t *ret_bytes)
 static int segment_object(uint64_t shmid)
 {
 	struct object *o = self.ledger->object;
-	for (uint32_t i = 0; i < LEDGER_OBJECTS; i++)
+	for (uint32_t i = 0; i < ledger_objects(self.ledger); i++)
 		if (OBJECT_KIND(__atomic_load_n(&o[i].state, __ATOMIC_ACQUIRE)) == OBJECT_SYSV && o[i].key_a == shmid)
 			return (int)i;
 	return -1;
