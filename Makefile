@@ -49,6 +49,7 @@ CLI     := $(call obj,cli)
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 STRESS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/stress_*.c))
 PROBES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/probes/*.c))
+PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/programs/*.c))
 # Everything but the two main()s is testable.
 TESTABLE := $(RESERVE) $(filter-out %/main.o,$(DAEMON) $(CLI))
 
@@ -81,7 +82,7 @@ $(TESTS): %: %.o $(TESTABLE)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion)
 $(STRESS): %: %.o $(RESERVE)
 	$(Q)$(LINK) -o $@ $^
-$(PROBES): %: %.o
+$(PROBES) $(PROGRAMS): %: %.o
 	$(Q)$(LINK) -o $@ $< -lutil -ldl
 
 # -- one rule compiles everything; the compiler writes the dependencies -------
@@ -99,6 +100,11 @@ $(BUILD)/flags: FORCE
 check: packages-check
 	$(Q)$(MAKE) --no-print-directory all $(TESTS) $(STRESS) $(PROBES)
 	$(Q)BUILD=$(BUILD) CC='$(CC)' MAKE='$(MAKE)' tests/check.sh
+
+# Real programs and longer storms: what .ci/run does beyond `check`.
+check-programs: packages-programs
+	$(Q)$(MAKE) --no-print-directory all $(PROGRAMS)
+	$(Q)bats tests/programs
 
 demo: packages-build
 	$(Q)$(MAKE) --no-print-directory all
@@ -140,6 +146,7 @@ help:
 	@echo 'make            build ./solvent, ./solventd and libsolvent.so'
 	@echo 'make demo       install what the build lacks, build, and run sort under a budget'
 	@echo 'make check      install what the tests lack, build, and run them'
+	@echo 'make check-programs  PostgreSQL, Redis and others under Solvent (minutes; as root for all of it)'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|fuzz chooses a build tree'
 
@@ -147,6 +154,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check demo headers rooms exports man install clean format help FORCE
+.PHONY: all check check-programs demo headers rooms exports man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

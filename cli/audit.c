@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/text.h"
+#include "reserve/ledger.h"
 
 static const char HELP[] =
 	"Usage: solvent audit [--account NAME] [--json]\n"
@@ -114,7 +115,7 @@ static unsigned audit_account(const struct account *a, json_t *members)
 {
 	struct member m;
 	unsigned under = 0;
-	for (uint32_t s = 0; a->ledger && s < LEDGER_SLOTS; s++) {
+	for (uint32_t s = 0; a->ledger && s < ledger_slots(a->ledger); s++) {
 		if (!member_read(a->ledger, s, &m))
 			continue;
 		struct finding f = audit_member(a->ledger, &m);

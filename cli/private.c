@@ -177,16 +177,15 @@ static int birth_wait(struct birth *b)
 	}
 }
 
-static int birth_explain(const struct birth *b, const char *program, int error)
+static void birth_explain(const struct birth *b, const char *program, int error)
 {
 	const char *said = b->said_n ? b->said : error == -ETIMEDOUT ? "it did not get ready within 10 s" :
 								       "it ended without a word";
 	cli_complain("a private broker could not be started (%s): %.*s", program, (int)strcspn(said, "\n"), said);
-	return error;
 }
 
-/* Forks twice and execs in the grandchild, whose pid comes back through `ready`'s
- * companion. The parent in between is gone when this returns. The pid, or -errno. */
+/* Forks twice and execs in the grandchild, whose pid comes back through a pipe. The parent
+ * in between is gone when this returns. The pid, or -errno. */
 static pid_t broker_fork(const char *program, const char *socket, int config, int ready, int errors)
 {
 	int line[2];
@@ -235,12 +234,12 @@ static int private_run(const char *program, int config, struct private_broker *b
 	close(errors[1]);
 	struct birth birth = { .ready = ready[0], .errors = errors[0] };
 	int error = broker->pid < 0 ? broker->pid : birth_wait(&birth);
-	if (error && broker->pid > 0) {
+	if (error == -ETIMEDOUT)
 		private_end(broker);
+	if (error && broker->pid > 0)
 		birth_explain(&birth, program, error);
-	} else if (error) {
+	else if (error)
 		cli_complain("a private broker could not be started: %s", strerror(-error));
-	}
 	close(ready[0]);
 	close(errors[0]);
 	return error;

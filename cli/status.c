@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/text.h"
+#include "reserve/ledger.h"
 
 static const char HELP[] =
 	"Usage: solvent status [--json]\n"
@@ -102,7 +103,7 @@ static json_t *members_json(const struct ledger *l)
 {
 	json_t *array = json_array();
 	struct member m;
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+	for (uint32_t s = 0; s < ledger_slots(l); s++)
 		if (member_read(l, s, &m))
 			json_array_append_new(array, member_json(&m));
 	return array;
@@ -112,7 +113,7 @@ static json_t *objects_json(const struct ledger *l)
 {
 	json_t *array = json_array();
 	struct object_view v;
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+	for (uint32_t o = 0; o < ledger_objects(l); o++)
 		if (object_read(l, o, &v))
 			json_array_append_new(array, json_pack("{s:s, s:o, s:o}", "kind", object_kind_name(v.kind),
 							       "bytes", json_pages(v.pages), "holders",

@@ -145,6 +145,27 @@ static bool is_renewed(struct broker *b, struct account *a, struct member *m)
 	return false;
 }
 
+/* The slot of a child that called execve before anybody had looked at it. The pid is the
+ * peer's own, by the kernel's word; that it may be here is shown like everybody's. */
+static struct member *unentered_find(struct broker *b, struct account *a, const struct peer *peer)
+{
+	struct proc_stat st;
+	bool believed = is_admitted(b, a, peer) ||
+			(proc_stat(peer->pid, &st) == 0 && registry_find(b, a, st.parent));
+	for (uint32_t s = 0; believed && s < ledger_slots(a->ledger); s++) {
+		uint64_t word = slot_read(a->ledger, s);
+		bool known = a->member[s].life == MEMBER_WATCHED || a->member[s].life == MEMBER_DYING;
+		if (SLOT_STATE(word) != SLOT_LIVE || known || births_pid(a, s, word) != peer->pid)
+			continue;
+		int pidfd = peer_pidfd(peer);
+		if (pidfd < 0)
+			return NULL;
+		births_enter(b, a, s, word, peer->pid, peer->uid, pidfd);
+		return &a->member[s];
+	}
+	return NULL;
+}
+
 enum status join(struct broker *b, const struct peer *peer, const char *name, struct reply *r)
 {
 	struct account *a = name[0] ? broker_find(b, name) : only_account(b);
@@ -156,6 +177,8 @@ enum status join(struct broker *b, const struct peer *peer, const char *name, st
 	if (!damage_absent(b, a))
 		return STATUS_DAMAGED;
 	struct member *m = registry_find(b, a, peer->pid);
+	if (!m)
+		m = unentered_find(b, a, peer);
 	if (m && is_renewed(b, a, m))
 		return join_renewed(b, a, m, r);
 	if (a->damaged)

@@ -36,7 +36,7 @@ extern const char *je_malloc_conf, *je_malloc_conf_2_conf_harder;
 /* Who may say what: jemalloc reads the first before, the second after the user's MALLOC_CONF
  * (jemalloc, src/jemalloc.c:obtain_malloc_conf). The second is what our doors rely on: dss
  * would ask sbrk when mmap has refused, hpa purges without decommitting. */
-const char *je_malloc_conf = "narenas:8,dirty_decay_ms:2000,muzzy_decay_ms:0";
+const char *je_malloc_conf = "narenas:8,dirty_decay_ms:2000,muzzy_decay_ms:0,max_background_threads:1";
 const char *je_malloc_conf_2_conf_harder = "dss:disabled,retain:true,hpa:false";
 
 extern int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size);
@@ -262,6 +262,21 @@ void *heap_door_dlsym(void *handle, const char *name)
 {
 	(void)handle, (void)name;
 	return NULL;
+}
+
+/* What such a thread needs of stack; the usual 8 MiB would be charged for each. */
+#define BACKGROUND_STACK_BYTES ((size_t)256 << 10)
+
+int heap_door_thread(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
+int heap_door_thread(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+	pthread_attr_t small;
+	if (attr || pthread_attr_init(&small) != 0)
+		return pthread_create(ret, attr, start, arg);
+	pthread_attr_setstacksize(&small, BACKGROUND_STACK_BYTES);
+	int error = pthread_create(ret, &small, start, arg);
+	pthread_attr_destroy(&small);
+	return error;
 }
 
 /* --- the locks --- */

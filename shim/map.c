@@ -245,10 +245,13 @@ enum refusal_reason map_found(void *addr, size_t bytes, uint64_t paid, enum cate
 	if (reason != REASON_NONE)
 		return reason;
 	int64_t fresh = pagemap_set(&marks, PAGEMAP_CHARGED, at, pages);
-	uint64_t settled = fresh < 0 ? 0 : (uint64_t)fresh;
-	if (paid + more > settled)
-		charge_give(paid + more - settled, category);
-	return fresh < 0 ? REASON_TABLE : REASON_NONE;
+	if (fresh < 0) {
+		charge_give(more, category);
+		return REASON_TABLE;
+	}
+	if (paid + more > (uint64_t)fresh)
+		charge_give(paid + more - (uint64_t)fresh, category);
+	return REASON_NONE;
 }
 
 void map_lost(void *addr, size_t bytes, enum category category)

@@ -5,18 +5,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "shim/afford.h"
 #include "shim/charge.h"
 #include "shim/door.h"
-#include "shim/heap.h"
 #include "shim/map.h"
 
 extern void *__curbrk; /* libc's own idea of the break, kept true for whoever reads it */
 
-/* Should the door try again? A refusal that the heap's idle pages can cure, once. */
+/* Should the door try again? A refusal that our own idle pages can cure, once. */
 static bool purged(enum refusal_reason reason, int *tries)
 {
-	return (reason == REASON_LIMIT || reason == REASON_POOL || reason == REASON_BROKER) &&
-	       (*tries)++ == 0 && heap_purge();
+	return afford_may_help(reason) && (*tries)++ == 0 && afford_purge();
 }
 
 /* What every door says at its end, refused or not. */

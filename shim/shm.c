@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "reserve/price.h"
+#include "shim/afford.h"
 #include "shim/charge.h"
 #include "shim/door.h"
-#include "shim/heap.h"
 #include "shim/marks.h"
 #include "shim/raw.h"
 #include "shim/self.h"
@@ -27,7 +27,7 @@ static bool segment_exists(key_t key)
 static enum refusal_reason segment_claim(uint64_t pages, struct shared_claim *claim)
 {
 	enum refusal_reason reason = shared_claim(pages, claim);
-	if (reason != REASON_NONE && reason != REASON_OBJECTS && heap_purge())
+	if (afford_may_help(reason) && afford_purge())
 		reason = shared_claim(pages, claim);
 	return reason;
 }

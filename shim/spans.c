@@ -10,6 +10,7 @@
 
 #include "shim/charge.h"
 #include "shim/map.h"
+#include "shim/marks.h"
 #include "shim/raw.h"
 
 #define SPAN_PAGES_BITS 29
@@ -119,18 +120,18 @@ bool spans_has(const struct spans *s, uintptr_t addr, size_t bytes)
 	return false;
 }
 
-uint64_t spans_around(const struct spans *s, uintptr_t addr)
+bool spans_around(const struct spans *s, uintptr_t addr, struct span *ret)
 {
 	struct cursor c = cursor_begin(s);
 	for (const uint64_t *at; (at = cursor_next(&c));) {
 		uint64_t word = __atomic_load_n(at, __ATOMIC_ACQUIRE);
-		if (word != 0 && addr - span_start(word) < bytes_of(span_pages(word)))
-			return span_pages(word);
+		if (word == 0 || addr - span_start(word) >= bytes_of(span_pages(word)))
+			continue;
+		*ret = (struct span){ .addr = span_start(word), .pages = span_pages(word) };
+		return true;
 	}
-	return 0;
+	return false;
 }
-
-/* --- forgetting --- */
 
 /* msync with MS_ASYNC does nothing but look, and says ENOMEM when it meets a hole
  * (mm/msync.c). */
@@ -138,6 +139,14 @@ static bool range_is_mapped(uintptr_t addr, uint64_t pages)
 {
 	return raw_call3(SYS_msync, addr, bytes_of(pages), MS_ASYNC) != -ENOMEM;
 }
+
+bool span_is_whole(const struct span *s)
+{
+	return pagemap_count(&marks, PAGEMAP_CHARGED, s->addr, s->pages) == s->pages &&
+	       range_is_mapped(s->addr, s->pages);
+}
+
+/* --- forgetting --- */
 
 static bool span_is_gone(uint64_t word)
 {

@@ -31,8 +31,16 @@ void spans_add(struct spans *s, uintptr_t addr, size_t bytes);
 /* Is exactly this range in the set? */
 bool spans_has(const struct spans *s, uintptr_t addr, size_t bytes);
 
-/* The pages of the range that contains `addr`; 0: none does. */
-uint64_t spans_around(const struct spans *s, uintptr_t addr);
+struct span {
+	uintptr_t addr;
+	uint64_t pages;
+};
+
+/* The range that contains `addr`. False: none does. */
+bool spans_around(const struct spans *s, uintptr_t addr, struct span *ret);
+
+/* Is it mapped without a hole and charged without a gap? */
+bool span_is_whole(const struct span *s);
 
 /* Forgets and uncharges what is gone. True if anything came back. Async-signal-safe; errno
  * stays. One system call for each range that is still there. */

@@ -90,7 +90,7 @@ SHIM_EXPORT int malloc_info(int options, FILE *to)
 /* To standard error, as libc's; without the tables for each arena, bin and extent size. */
 SHIM_EXPORT void malloc_stats(void)
 {
-	malloc_stats_print(NULL, NULL, "mdablxe");
+	malloc_stats_print(NULL, NULL, "gmdablxe");
 }
 
 SHIM_EXPORT int malloc_trim(size_t keep)

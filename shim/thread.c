@@ -27,6 +27,9 @@ static struct spans stacks = { .category = CATEGORY_THREAD };
 /* Pages of stacks made and left since the last sweep. */
 static uint64_t stacks_turnover;
 
+/* What libc keeps at the top of a stack, struct pthread and its alignment, is less. */
+#define THREAD_DATA_BYTES (2 * PAGE_BYTES)
+
 /* As much as libc keeps anyway (40 MiB, glibc.pthread.stack_cache_size in tunables). */
 #define STACKS_KEPT ((uint64_t)(40 << 20) >> PAGE_SHIFT)
 
@@ -45,60 +48,91 @@ static void stacks_turn(uint64_t pages)
 		stacks_sweep();
 }
 
-/* In the new thread. What was paid and is not needed comes back in map_found. */
-static void stack_settle(uint64_t paid)
+/* In the new thread, on a stack that libc kept from an earlier one: it is among ours, ends
+ * where libc keeps the thread's own data, and all of it is charged still. */
+static bool stack_was_kept(uint64_t pages)
+{
+	uintptr_t own = (uintptr_t)pthread_self();
+	struct span s;
+	return spans_around(&stacks, own, &s) && s.pages >= pages &&
+	       s.addr + bytes_of(s.pages) - own <= THREAD_DATA_BYTES && span_is_whole(&s);
+}
+
+/* The guard page is charged with the stack: the next thread on it may want a smaller one,
+ * and libc from 2.42 on maps it writable, too. */
+static bool stack_find(uintptr_t *ret_addr, size_t *ret_bytes)
 {
 	pthread_attr_t attr;
 	void *addr;
-	size_t bytes;
-	/* No memory to answer with: the charge stays, without its mark. */
+	size_t bytes, guard;
 	if (pthread_getattr_np(pthread_self(), &attr) != 0)
-		return;
+		return false;
 	pthread_attr_getstack(&attr, &addr, &bytes);
+	pthread_attr_getguardsize(&attr, &guard);
 	pthread_attr_destroy(&attr);
-	enum refusal_reason reason = map_found(addr, bytes, paid, CATEGORY_THREAD);
+	*ret_addr = (uintptr_t)addr - guard;
+	*ret_bytes = bytes + guard;
+	return true;
+}
+
+/* In the new thread. What was paid and is not needed comes back. */
+static void stack_settle(uint64_t paid)
+{
+	uintptr_t addr;
+	size_t bytes;
+	if (stack_was_kept(paid)) {
+		charge_give(paid, CATEGORY_THREAD);
+		return;
+	}
+	if (!stack_find(&addr, &bytes)) /* no memory: the charge stays, without its marks */
+		return;
+	enum refusal_reason reason = map_found((void *)addr, bytes, paid, CATEGORY_THREAD);
 	if (reason == REASON_TABLE)
 		return;
 	/* Larger than was asked for, and no budget for the difference: it cannot be refused
 	 * any more, so mark what was paid, where the stack is used first. */
 	if (reason != REASON_NONE) {
-		addr = (char *)addr + bytes - bytes_of(paid);
+		addr += bytes - bytes_of(paid);
 		bytes = bytes_of(paid);
-		map_found(addr, bytes, paid, CATEGORY_THREAD);
+		map_found((void *)addr, bytes, paid, CATEGORY_THREAD);
 	}
-	if (!spans_has(&stacks, (uintptr_t)addr, bytes)) {
-		spans_add(&stacks, (uintptr_t)addr, bytes);
+	if (!spans_has(&stacks, addr, bytes)) {
+		spans_add(&stacks, addr, bytes);
 		stacks_turn(pages_of(bytes));
 	}
 }
 
 /* --- what a thread will cost --- */
 
-static uint64_t default_pages(void)
-{
-	pthread_attr_t attr;
-	size_t bytes = 0;
-	if (pthread_getattr_default_np(&attr) != 0)
-		return 0;
-	pthread_attr_getstacksize(&attr, &bytes);
-	pthread_attr_destroy(&attr);
-	return pages_of(bytes);
-}
-
-/* 0: the caller brings the stack. */
+/* The stack and its guard as `attr` asks for them; libc puts its defaults in what it does
+ * not say. 0: the caller brings the stack. */
 static uint64_t attr_pages(const pthread_attr_t *attr)
 {
 	void *addr;
-	size_t bytes, whole;
+	size_t bytes = 0, guard = 0;
 	/* Without a stack of the caller's, libc answers with 0 less the size. */
-	if (pthread_attr_getstack(attr, &addr, &bytes) == 0 && (uintptr_t)addr + bytes != 0)
+	pthread_attr_getstack(attr, &addr, &bytes);
+	if ((uintptr_t)addr + bytes != 0)
 		return 0;
-	return pthread_attr_getstacksize(attr, &whole) == 0 ? pages_of(whole) : default_pages();
+	pthread_attr_getstacksize(attr, &bytes);
+	pthread_attr_getguardsize(attr, &guard);
+	return pages_of(bytes) + pages_of(guard);
+}
+
+static uint64_t default_pages(void)
+{
+	pthread_attr_t attr;
+	if (pthread_getattr_default_np(&attr) != 0)
+		return 0;
+	uint64_t pages = attr_pages(&attr);
+	pthread_attr_destroy(&attr);
+	return pages;
 }
 
 /* --- from the creator to the thread --- */
 
 struct thread_call {
+	bool taken;
 	union {
 		void *(*posix)(void *);
 		thrd_start_t c11;
@@ -107,18 +141,41 @@ struct thread_call {
 	uint64_t paid;
 };
 
-/* The creator's side: NULL when refused (recorded) or out of memory. malloc is as legal
- * here as it is in libc's pthread_create, which uses it. */
+/* Of threads that have been made and did not run yet. Not from the heap: it would be
+ * given back in the new thread, and a thread that never allocates is spared a cache. */
+static struct thread_call calls[64];
+
+static struct thread_call *call_claim(void)
+{
+	for (size_t i = 0; i < ARRAY_N(calls); i++)
+		/* Acquire: pairs with the release in call_release. */
+		if (!__atomic_load_n(&calls[i].taken, __ATOMIC_RELAXED) &&
+		    !__atomic_exchange_n(&calls[i].taken, true, __ATOMIC_ACQUIRE))
+			return &calls[i];
+	/* malloc is as legal here as it is in libc's pthread_create, which uses it. */
+	return malloc(sizeof(struct thread_call));
+}
+
+static void call_release(struct thread_call *call)
+{
+	if (call >= calls && call < calls + ARRAY_N(calls))
+		__atomic_store_n(&call->taken, false, __ATOMIC_RELEASE);
+	else
+		free(call);
+}
+
+/* The creator's side: NULL when refused (recorded) or out of memory. errno stays: these
+ * functions return their error. */
 static struct thread_call *call_make(uint64_t pages, void *arg)
 {
 	uint64_t paid;
 	int error = errno;
 	if (!afford(OP_THREAD, pages, CATEGORY_THREAD, &paid))
 		return NULL;
-	struct thread_call *call = malloc(sizeof *call);
+	struct thread_call *call = call_claim();
 	if (!call) {
 		charge_give(paid, CATEGORY_THREAD);
-		errno = error; /* these functions return their error */
+		errno = error;
 		return NULL;
 	}
 	call->arg = arg;
@@ -129,14 +186,14 @@ static struct thread_call *call_make(uint64_t pages, void *arg)
 static void call_unmake(struct thread_call *call)
 {
 	charge_give(call->paid, CATEGORY_THREAD);
-	free(call);
+	call_release(call);
 }
 
 /* The thread's side. */
 static struct thread_call call_receive(void *opaque)
 {
 	struct thread_call call = *(struct thread_call *)opaque;
-	free(opaque);
+	call_release(opaque);
 	stack_settle(call.paid);
 	return call;
 }
@@ -189,11 +246,18 @@ SHIM_EXPORT int thrd_create(thrd_t *ret, thrd_start_t start, void *arg)
 
 /* A pthread_t is the address of what libc keeps at the top of the stack, and the stack is
  * among ours once the thread has run, be it unmapped by now. */
+static void stack_left(uintptr_t thread)
+{
+	struct span s;
+	if (spans_around(&stacks, thread, &s))
+		stacks_turn(s.pages);
+}
+
 SHIM_EXPORT int pthread_join(pthread_t thread, void **ret)
 {
 	int error = next()->pthread_join(thread, ret);
 	if (error == 0)
-		stacks_turn(spans_around(&stacks, (uintptr_t)thread));
+		stack_left((uintptr_t)thread);
 	return error;
 }
 
@@ -201,6 +265,6 @@ SHIM_EXPORT int thrd_join(thrd_t thread, int *ret)
 {
 	int error = next()->thrd_join(thread, ret);
 	if (error == thrd_success)
-		stacks_turn(spans_around(&stacks, (uintptr_t)thread));
+		stack_left((uintptr_t)thread);
 	return error;
 }

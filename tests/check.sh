@@ -3,6 +3,8 @@
 # Each part runs under a time limit of its own, so that a hang is a failure with a name.
 set -u
 cd "$(dirname "$0")/.."
+# Debian's own programs: a version manager in front of them is a program of its own.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 BUILD=${BUILD:-build/release}
 MAKE=${MAKE:-make}
 passed=0 failed=0

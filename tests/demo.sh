@@ -10,9 +10,10 @@ trap 'rm -rf "$work"' EXIT INT TERM
 # Enough that sort wants its whole buffer at once (it asks for about 33 bytes of buffer per
 # byte of input), little enough for a demonstration.
 find /var/lib/dpkg/info /usr/include /usr/share/doc /usr/share/perl* /usr/lib/python3* \
-	-type f -size -2000k \( -name '*.list' -o -name '*.md5sums' -o -name '*.h' -o -name 'copyright' \
-	-o -name '*.pm' -o -name '*.pl' -o -name '*.py' \) -size +0 2>/dev/null | LC_ALL=C sort |
-	awk -v room=100000 '{ room -= length($0) + 1; if (room < 0 || / /) exit; print }' >"$work/files"
+	-type f -size -2000k -size +0 \( -name '*.list' -o -name '*.md5sums' -o -name '*.h' -o -name copyright \
+	-o -name '*.pm' -o -name '*.pl' -o -name '*.py' \) -printf '%s %p\n' 2>/dev/null | LC_ALL=C sort -k 2 |
+	awk '/ .* / { next } { bytes += $1; names += length($2) + 1 } names > 100000 { exit } { print $2 }
+	     bytes > 10000000 { exit }' >"$work/files"
 files=$(cat "$work/files")
 # shellcheck disable=SC2086
 bytes=$(cat $files | wc -c)

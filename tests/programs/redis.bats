@@ -1,0 +1,74 @@
+# redis-server with 150 MiB of data: BGSAVE forks, and the fork is charged up front.
+load lib.bash
+
+redis() { redis-cli -s "$work/redis.sock" "$@"; }
+
+redis_start() { # under ./solvent run "$@"
+	./solvent run "$@" -- redis-server --enable-debug-command yes --port 0 --unixsocket "$work/redis.sock" --save '' \
+		--dir "$work" --logfile "$work/redis.log" --daemonize no 3>&- &
+	server=$!
+	started+=("$server")
+	wait_for redis_is_ready
+}
+
+redis_is_ready() { [[ $(redis info persistence) == *loading:0* ]]; }
+
+redis_fill() { # MIB
+	redis debug populate $(($1 * 1024)) key 1000 >/dev/null
+}
+
+@test "256M: BGSAVE is refused with an error and the server keeps serving" {
+	redis_start --budget 256M
+	redis_fill 150
+	redis bgsave || true
+	wait_for grep -q "fork: Cannot allocate memory" "$work/redis.log"
+	[ "$(redis set after 1)" = OK ]
+	[ "$(redis get after)" = 1 ]
+	[ "$(redis dbsize)" -gt 100000 ]
+	[[ $(redis info persistence) == *rdb_last_bgsave_status:err* ]]
+	redis shutdown nosave || true
+	wait "$server"
+}
+
+@test "600M: BGSAVE succeeds and the dump loads" {
+	redis_start --budget 600M
+	redis_fill 150
+	keys=$(redis dbsize)
+	redis bgsave
+	wait_for bash -c "redis-cli -s $work/redis.sock info persistence | grep -q rdb_bgsave_in_progress:0"
+	[[ $(redis info persistence) == *rdb_last_bgsave_status:ok* ]]
+	redis shutdown nosave || true
+	wait "$server"
+	[ "$(stat -c %s "$work/dump.rdb")" -gt 1000 ]
+	redis_start --budget 600M
+	[ "$(redis dbsize)" = "$keys" ]
+	redis shutdown nosave || true
+}
+
+@test "the broker is killed while redis-benchmark runs: no error, and the books are as before" {
+	broker_start 'pool { limit = 4G }
+account "redis" { limit = 1G users = {"*"} }'
+	redis_start --account redis
+	redis_fill 100
+	redis-benchmark -s "$work/redis.sock" -n 400000 -c 20 -P 8 -d 200 -r 100000 -t set,get,lpush,hset -q \
+		>"$work/benchmark" 2>&1 3>&- &
+	client=$!
+	started+=("$client")
+	sleep 1
+	kill -9 "$broker"
+	sleep 1
+	broker_again
+	wait "$client"
+	! grep -iE 'error|refused|closed' "$work/benchmark"
+	[ "$(account_field redis members)" = 1 ]
+	used=$(account_field redis used_bytes)
+	[ "$used" -ge $((100 << 20)) ]
+	# What the ledger says is what the process says of itself.
+	./solvent audit
+	kill -9 "$broker"
+	broker_again
+	[ "$(account_field redis used_bytes)" = "$used" ]
+	redis shutdown nosave || true
+	wait_for account_is_empty redis
+	broker_end
+}
