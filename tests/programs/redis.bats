@@ -11,7 +11,7 @@ redis_start() { # under ./solvent run "$@"
 	wait_for redis_is_ready
 }
 
-redis_is_ready() { [[ $(redis info persistence) == *loading:0* ]]; }
+redis_is_ready() { redis info persistence | tr -d '\r' | grep -qx loading:0; }
 
 redis_fill() { # MIB
 	redis debug populate $(($1 * 1024)) key 1000 >/dev/null
@@ -41,6 +41,7 @@ redis_fill() { # MIB
 	wait "$server"
 	[ "$(stat -c %s "$work/dump.rdb")" -gt 1000 ]
 	redis_start --budget 600M
+	echo "$(redis dbsize) of $keys"; tail -n 8 "$work/redis.log"
 	[ "$(redis dbsize)" = "$keys" ]
 	redis shutdown nosave || true
 }

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* A broker inside a test: its loop is turned by hand, so that a test sees it between any
+ * two turns. Children may only use tests/peer.h and _exit. */
+#pragma once
+
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "daemon/broker.h"
+#include "daemon/listen.h"
+#include "daemon/proc.h"
+#include "daemon/settle.h"
+#include "reserve/purse.h"
+#include "tests/peer.h"
+
+static struct broker b;
+static struct listener door;
+static char door_name[64];
+
+__attribute__((unused)) static void config_fail(void *context, const char *sentence)
+{
+	(void)context;
+	cr_assert_fail("%s", sentence);
+}
+
+/* The configuration of a text, or the test fails. */
+__attribute__((unused)) static const struct config *config_of(const char *text)
+{
+	static struct config c;
+	char path[64];
+	int fd = memfd_create("test-config", 0);
+	cr_assert(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	cr_assert(config_read(path, config_fail, NULL, &c) == 0);
+	close(fd);
+	return &c;
+}
+
+/* A broker with that configuration, listening at door_name. */
+__attribute__((unused)) static void broker_begin(const char *text)
+{
+	cr_assert(proc_open("/proc") == 0);
+	cr_assert(broker_init(&b) == 0);
+	cr_assert(broker_configure(&b, config_of(text)) == 0);
+	snprintf(door_name, sizeof door_name, "@solvent-test-%d", getpid());
+	cr_assert(listener_open(door_name, &door) == 0);
+	peers_init(&b.peers, epoll_create1(EPOLL_CLOEXEC), 0);
+}
+
+/* One turn of its loop. */
+__attribute__((unused)) static void turn(void)
+{
+	struct epoll_event e[64];
+	b.now_ns = clock_ns(CLOCK_MONOTONIC);
+	peers_accept(&b, door.fd);
+	int n = epoll_wait(b.peers.epoll, e, 64, 0);
+	for (int i = 0; i < n; i++)
+		peer_ready(&b, e[i].data.u32);
+	registry_hear(&b);
+	settle_all(&b);
+	broker_tick(&b);
+}
+
+__attribute__((unused)) static void pause_ms(long ms)
+{
+	nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
+}
+
+__attribute__((unused)) static void turn_for_ms(int ms)
+{
+	for (uint64_t until = clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * NS_PER_MS; clock_ns(CLOCK_MONOTONIC) < until;) {
+		turn();
+		pause_ms(1);
+	}
+}
+
+/* Turns until the child has ended; its exit status, or 1000 + the signal. */
+__attribute__((unused)) static int turn_until_exit(pid_t pid)
+{
+	int status;
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		turn();
+		pause_ms(1);
+	}
+	turn();
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+/* Turns until the child has written a byte. */
+__attribute__((unused)) static char turn_until_said(int fd)
+{
+	char byte = 0;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	while (poll(&p, 1, 1) == 0)
+		turn();
+	cr_assert(read(fd, &byte, 1) == 1);
+	return byte;
+}
+
+/* In a child: it must not have the broker's ledgers mapped, nobody else's child has. */
+__attribute__((unused)) static void child_begin(void)
+{
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		if (b.account[i].ledger)
+			ledger_unmap(b.account[i].ledger);
+}
+
+/* Ends a child, and gives the broker one turn to notice. */
+__attribute__((unused)) static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	turn();
+}
+
+static inline struct account *account(const char *name)
+{
+	return broker_find(&b, name);
+}
+
+static inline uint32_t used(const char *name)
+{
+	return PURSE_USED(purse_read(&account(name)->ledger->header.purse));
+}

@@ -1,0 +1,496 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# solventd(8) from outside: starting, refusing to start, reloading, being killed, ending.
+
+setup_file() {
+	cd "$BATS_TEST_DIRNAME/.." || return 1
+	export FILE_WORK
+	FILE_WORK=$(mktemp -d /tmp/solventd-bats-XXXXXX)
+	chmod 755 "$FILE_WORK"
+	# member SOCKET ACCOUNT PAGES: joins, charges, says "member PID USED" or "no STATUS", waits.
+	cat >"$FILE_WORK/member.c" <<-'C'
+		#include <stdio.h>
+		#include <stdlib.h>
+		#include "tests/peer.h"
+		int main(int argc, char **argv)
+		{
+			struct peer_member m;
+			int status = argc == 4 ? peer_join(argv[1], argv[2], &m) : 99;
+			if (status == 0 && peer_take(&m, (uint64_t)atoi(argv[3])) != REASON_NONE)
+				status = STATUS_REFUSED;
+			if (status != 0)
+				return printf("no %d\n", status), 1;
+			printf("member %d\n", getpid());
+			fflush(stdout);
+			for (;;)
+				pause();
+		}
+	C
+	# look SOCKET ACCOUNT: "USED GRANTED LIMIT MEMBERS DAMAGED", or "none".
+	cat >"$FILE_WORK/look.c" <<-'C'
+		#include <stdio.h>
+		#include "reserve/purse.h"
+		#include "tests/peer.h"
+		int main(int argc, char **argv)
+		{
+			struct reply_account r;
+			struct ledger *l;
+			if (argc != 3 || peer_look(argv[1], argv[2], &r, &l) != 0)
+				return puts("none"), 1;
+			uint64_t word = purse_read(&l->header.purse);
+			printf("%u %u %u %u %u\n", PURSE_USED(word), PURSE_GRANTED(word), l->header.limit, r.members, r.damaged);
+		}
+	C
+	local mcx16=
+	[ "$(uname -m)" != x86_64 ] || mcx16=-mcx16
+	for program in member look; do
+		# shellcheck disable=SC2086
+		"${CC:-cc}" -std=gnu11 -O1 -w $mcx16 -D_GNU_SOURCE -I. -o "$FILE_WORK/$program" "$FILE_WORK/$program.c" \
+			reserve/ledger.c reserve/slot.c reserve/object.c reserve/purse.c reserve/transfer.c reserve/gather.c \
+			reserve/embryo.c || return 1
+	done
+}
+
+teardown_file() {
+	rm -rf "$FILE_WORK"
+}
+
+setup() {
+	cd "$BATS_TEST_DIRNAME/.." || return 1
+	solventd=$PWD/${BUILD:-build/release}/solventd
+	[ -x "$solventd" ] || solventd=$PWD/solventd
+	unset NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES JOURNAL_STREAM WATCHDOG_USEC FDSTORE
+	work=$(mktemp -d /tmp/solventd-bats-XXXXXX)
+	chmod 755 "$work"
+	socket=$work/sock
+	state=$work/state
+	config=$work/solvent.conf
+	cat >"$config" <<-'EOF'
+		pool { limit = 1G }
+		account a { limit = 64M }
+		account b { limit = 64M guarantee = 16M }
+	EOF
+	started=()
+}
+
+teardown() {
+	local pid note
+	for pid in "${started[@]}"; do
+		kill -9 "$pid" 2>/dev/null || true
+		while kill -0 "$pid" 2>/dev/null && [ "$(state_of "$pid")" != Z ]; do sleep 0.02; done
+	done
+	# A keeper outlives its broker on purpose: not this test.
+	for note in "$work"/*/keeper; do
+		pid=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$note" 2>/dev/null) || true
+		[ -z "$pid" ] || [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != solvent-keeper ] || kill "$pid"
+	done
+	rm -rf "$work"
+}
+
+state_of() {
+	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null
+}
+
+# gone PID: within 5 s, waited for or not.
+gone() {
+	for _ in $(seq 250); do
+		[ -d "/proc/$1" ] && [ "$(state_of "$1")" != Z ] || return 0
+		sleep 0.02
+	done
+	return 1
+}
+
+wait_for() {
+	for _ in $(seq 250); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.02
+	done
+	echo "gave up waiting for: $*" >&2
+	return 1
+}
+
+# expect STATUS TEXT...: what `run` ran ended like that and said all of it.
+expect() {
+	local text wanted=$1
+	shift
+	[ "$status" = "$wanted" ] || { echo "status $status, said: $output" >&2; return 1; }
+	for text; do
+		[[ $output == *"$text"* ]] || { echo "said: $output, not: $text" >&2; return 1; }
+	done
+}
+
+# broker [OPTION]...: one in the foreground, its stderr in $work/log; sets $broker.
+broker() {
+	"$solventd" --foreground --socket "$socket" --state "$state" --config "$config" "$@" 2>>"$work/log" 3>&- &
+	broker=$!
+	started+=("$broker")
+	wait_for listens || { cat "$work/log" >&2; return 1; }
+}
+
+listens() {
+	"$FILE_WORK/look" "$socket" a || "$FILE_WORK/look" "$socket" b
+}
+
+# member ACCOUNT PAGES: one that stays; sets $member.
+member() {
+	rm -f "$work/member"
+	"$FILE_WORK/member" "$socket" "$1" "$2" >"$work/member" 3>&- &
+	member=$!
+	started+=("$member")
+	wait_for test -s "$work/member"
+	grep -q "^member $member$" "$work/member"
+}
+
+look() {
+	"$FILE_WORK/look" "$socket" "$1"
+}
+
+says() {
+	look "$1" | grep -qx "$2"
+}
+
+logs() {
+	grep -qF -- "$1" "$work/log"
+}
+
+@test "says what it is and what it takes" {
+	run "$solventd" --version
+	expect 0 "solventd "
+	run "$solventd" --help
+	[ "$status" = 0 ]
+	for option in --socket --state --config --foreground --check --until-empty --ready-fd; do
+		[[ $output == *"$option"* ]]
+	done
+	run "$solventd" --nonsense
+	[ "$status" = 2 ]
+	run "$solventd" more
+	expect 2 "more is not understood"
+	run "$solventd" --ready-fd x
+	[ "$status" = 2 ]
+}
+
+@test "--check tells a good configuration from a bad one" {
+	run "$solventd" --check --config "$config"
+	[ "$status" = 0 ]
+	[ "$output" = "$config: 2 accounts, fine" ]
+	printf 'account a {\n\tlimit = "16X"\n}\n' >"$config"
+	run "$solventd" --check --config "$config"
+	[ "$status" = 1 ]
+	[ "$output" = "solventd: $config:2: limit = \"16X\" is not a size; write a number with K, M, G or T, a percentage, or infinity" ]
+	run "$solventd" --check --config "$work/nothing"
+	expect 1 "$work/nothing: there is no such file"
+	run "$solventd" --check --config dist/solvent.conf
+	[ "$status" = 0 ]
+}
+
+@test "does not start with a bad configuration" {
+	echo 'account a { limit = -1 }' >"$config"
+	run "$solventd" --foreground --socket "$socket" --state "$state" --config "$config"
+	expect 1 ":1: " "is not a size"
+	run "$solventd" --socket "$socket" --state "$state" --config "$config"
+	expect 1 ":1: " "is not a size"
+	[ ! -e "$socket" ]
+	[ ! -e "$state" ]
+}
+
+@test "goes to the background when it listens, and ends on SIGTERM without a trace" {
+	run "$solventd" --socket "$socket" --state "$state" --config "$config"
+	expect 0
+	[ "$output" = "" ]
+	look a # at once
+	run stat -c %a "$socket" "$state"
+	[ "$output" = "$(printf '666\n700')" ]
+	broker=$(fuser_of "$state/lock")
+	started+=("$broker")
+	keeper=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$state/keeper")
+	[ "$(cat "/proc/$keeper/comm")" = solvent-keeper ]
+	# nothing of the terminal or of this test is held
+	run ls -l "/proc/$broker/fd" "/proc/$keeper/fd"
+	[[ $output != *"$BATS_RUN_TMPDIR"* ]]
+	[[ $output != */dev/pts/* ]]
+	kill "$broker"
+	gone "$broker"
+	gone "$keeper"
+	[ ! -e "$socket" ]
+	[ ! -e "$state/keeper" ]
+}
+
+# The process that holds FILE open.
+fuser_of() {
+	local fd
+	for fd in /proc/[0-9]*/fd/*; do
+		if [ "$(readlink "$fd" 2>/dev/null)" = "$1" ]; then
+			fd=${fd#/proc/}
+			echo "${fd%%/*}"
+			return 0
+		fi
+	done
+	return 1
+}
+
+@test "a failure in the background is told by the first process" {
+	run "$solventd" --socket "$work/no/such/dir/sock" --state "$state" --config "$config"
+	expect 1 "in a directory that does not exist"
+}
+
+@test "sockets: too long, no directory, not a socket, not writable" {
+	run "$solventd" --foreground --socket "$work/$(printf 'x%.0s' $(seq 110))" --state "$state" --config "$config"
+	expect 1 "too long a name"
+	run "$solventd" --foreground --socket "" --state "$state" --config "$config"
+	expect 1 "is empty"
+	echo precious >"$socket"
+	run "$solventd" --foreground --socket "$socket" --state "$state" --config "$config"
+	expect 1 "is a file that is no socket"
+	[ "$(cat "$socket")" = precious ]
+	rm "$socket"
+	run "$solventd" --foreground --socket /proc/solventd.sock --state "$state" --config "$config"
+	expect 1 "/proc/solventd.sock"
+}
+
+@test "a living broker keeps its socket and its state, a dead one's are taken over" {
+	broker
+	run "$solventd" --foreground --socket "$socket" --state "$work/other" --config "$config"
+	expect 1 "$socket has a broker already"
+	run "$solventd" --foreground --socket "$work/other.sock" --state "$state" --config "$config"
+	expect 1 "another broker uses the state directory $state"
+	look a
+	kill -9 "$broker"
+	gone "$broker"
+	[ -S "$socket" ]
+	broker
+	look a
+}
+
+@test "a socket it did not make is not removed" {
+	broker
+	rm "$socket"
+	echo precious >"$socket"
+	kill "$broker"
+	gone "$broker"
+	[ "$(cat "$socket")" = precious ]
+}
+
+@test "state directories: a file, writable by others, of somebody else, below a file" {
+	echo precious >"$state"
+	run "$solventd" --foreground --socket "$socket" --state "$state" --config "$config"
+	expect 1 "state directory $state cannot be opened: Not a directory"
+	run "$solventd" --foreground --socket "$socket" --state "$state/x" --config "$config"
+	expect 1 "cannot be made"
+	rm "$state"
+	mkdir "$state"
+	chmod 777 "$state"
+	run "$solventd" --foreground --socket "$socket" --state "$state" --config "$config"
+	expect 1 "may be written by others" "chmod go-w"
+	chmod 700 "$state"
+	ln -s /etc/passwd "$state/lock"
+	run "$solventd" --foreground --socket "$socket" --state "$state" --config "$config"
+	expect 1 "$state/lock cannot be made"
+	[ ! -e "$socket" ]
+	[ "$(id -u)" = 0 ] || skip "only root can own a directory as somebody else"
+	rm "$state/lock"
+	chown 12345 "$state"
+	run "$solventd" --foreground --socket "$socket" --state "$state" --config "$config"
+	expect 1 "belongs to user 12345"
+}
+
+@test "a socket inside the state directory can be reached by others" {
+	socket=$state/sock
+	broker
+	[ "$(stat -c %a "$state")" = 755 ]
+}
+
+@test "an ordinary user needs nothing from root" {
+	[ "$(id -u)" = 0 ] || skip "the other tests show it"
+	mkdir "$work/home"
+	chown 12345 "$work/home"
+	setpriv --reuid 12345 --regid 12345 --clear-groups "$solventd" --foreground --socket "$work/home/sock" \
+		--state "$work/home/state" --config "$config" 2>"$work/log" 3>&- &
+	started+=("$!")
+	socket=$work/home/sock
+	wait_for listens
+	setpriv --reuid 12345 --regid 12345 --clear-groups "$FILE_WORK/member" "$socket" a 500 >"$work/member" 3>&- &
+	started+=("$!")
+	wait_for grep -q member "$work/member"
+	says a "[0-9]* [0-9]* 16384 1 0"
+	# another user may not join, root may
+	run setpriv --reuid 12346 --regid 12346 --clear-groups "$FILE_WORK/member" "$socket" a 1
+	[ "$output" = "no 2" ]
+	kill -9 "${started[1]}"
+	wait_for says a "0 [0-9]* 16384 0 0"
+}
+
+@test "root gives up what it does not need" {
+	[ "$(id -u)" = 0 ] || skip "only root has something to give up"
+	broker
+	# CAP_DAC_READ_SEARCH, CAP_KILL, CAP_IPC_LOCK, CAP_SYS_PTRACE
+	grep -qx 'CapEff:[[:space:]]*0000000000084024' "/proc/$broker/status"
+	grep -qx 'CapPrm:[[:space:]]*0000000000084024' "/proc/$broker/status"
+}
+
+@test "a broker that is killed is succeeded by one that knows the members" {
+	broker
+	member a 1000
+	one=$member
+	member b 2000
+	a=$(look a) b=$(look b)
+	kill -9 "$broker"
+	gone "$broker"
+	broker
+	[ "$(look a)" = "$a" ]
+	[ "$(look b)" = "$b" ]
+	logs "took over 2 ledgers with 2 members"
+	# and again, from the keeper of the second
+	kill -9 "$broker"
+	gone "$broker"
+	broker
+	[ "$(look a)" = "$a" ]
+	kill -9 "$one"
+	wait_for says a "0 .* 0 0"
+}
+
+@test "a broker that is told to end leaves members to the next" {
+	broker
+	member a 1000
+	a=$(look a)
+	kill "$broker"
+	gone "$broker"
+	logs "1 members live on"
+	[ ! -e "$socket" ]
+	[ -e "$state/keeper" ]
+	broker
+	[ "$(look a)" = "$a" ]
+}
+
+@test "a keeper ends when nobody needs it any more" {
+	broker
+	member a 1000
+	kill -9 "$broker"
+	gone "$broker"
+	keeper=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$state/keeper")
+	sleep 1.5
+	[ "$(cat "/proc/$keeper/comm")" = solvent-keeper ]
+	kill -9 "$member"
+	for _ in $(seq 80); do gone "$keeper" && break; done
+	[ "$(state_of "$keeper")" = "" ] || [ "$(state_of "$keeper")" = Z ]
+	# the note of a keeper that is gone is no obstacle
+	broker
+	logs "is gone"
+	says a "0 0 16384 0 0"
+}
+
+@test "a keeper that is killed is replaced" {
+	broker
+	keeper=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$state/keeper")
+	member a 1000
+	kill -9 "$keeper"
+	wait_for logs "another one is started"
+	wait_for eval '[ "$(sed -n "s/^pid \([0-9]*\) .*/\1/p" "$state/keeper")" != "$keeper" ]'
+	a=$(look a)
+	kill -9 "$broker"
+	gone "$broker"
+	broker
+	[ "$(look a)" = "$a" ]
+}
+
+@test "SIGHUP: a new configuration is taken, a bad one is not" {
+	broker
+	member a 1000
+	printf 'pool { limit = 1G }\naccount a { limit = 32M }\naccount c { limit = 8M }\n' >"$config"
+	kill -HUP "$broker"
+	wait_for says a "[0-9]* [0-9]* 8192 1 0"
+	wait_for says c "0 0 2048 0 0"
+	run look b
+	[ "$output" = none ]
+	printf 'account a { limit = 16X }\n' >"$config"
+	kill -HUP "$broker"
+	wait_for logs "$config:1: limit = \"16X\" is not a size"
+	logs "the old configuration stays in force"
+	says a "[0-9]* [0-9]* 8192 1 0"
+	rm "$config"
+	kill -HUP "$broker"
+	wait_for logs "there is no such file"
+	kill -0 "$broker"
+	# what was added is kept like the rest
+	printf 'pool { limit = 1G }\naccount a { limit = 32M }\naccount c { limit = 8M }\n' >"$config"
+	member c 100
+	c=$(look c)
+	kill -9 "$broker"
+	gone "$broker"
+	broker
+	[ "$(look c)" = "$c" ]
+}
+
+@test "SIGHUP: an account that is removed stays until its members are gone" {
+	broker
+	member b 1000
+	printf 'account a { limit = 32M }\n' >"$config"
+	kill -HUP "$broker"
+	wait_for logs 'account "b" is no longer configured; it stays until its members are gone'
+	run "$FILE_WORK/member" "$socket" b 1
+	[ "$output" = "no 1" ]
+	says b "[0-9]* [0-9]* 16384 1 0"
+	kill -9 "$member"
+	wait_for eval '[ "$(look b)" = none ]'
+}
+
+@test "a private broker ends with its last member" {
+	socket=@solventd-bats-$$-$RANDOM
+	mkfifo "$work/ready"
+	"$solventd" --foreground --until-empty --socket "$socket" --config /dev/fd/5 --ready-fd 4 4>"$work/ready" \
+		5<"$config" 2>"$work/log" 3>&- &
+	broker=$!
+	started+=("$broker")
+	read -r -N 1 -t 5 _ <"$work/ready"
+	member a 1000
+	one=$member
+	member a 1000
+	kill -9 "$one"
+	sleep 0.6
+	kill -0 "$broker"
+	kill -9 "$member"
+	gone "$broker"
+	wait "$broker"
+	[ ! -e "$state" ]
+}
+
+@test "a private broker nobody joins ends by itself" {
+	socket=@solventd-bats-$$-$RANDOM
+	"$solventd" --foreground --until-empty --socket "$socket" --config "$config" 2>"$work/log" 3>&- &
+	broker=$!
+	started+=("$broker")
+	wait_for listens
+	sleep 3
+	kill -0 "$broker"
+	gone "$broker"
+	wait "$broker"
+}
+
+@test "tells a service manager what it wants to know" {
+	command -v socat >/dev/null || skip "socat is not installed"
+	socat -u "UNIX-RECVFROM:$work/notify,fork" "OPEN:$work/told,creat,append" 3>&- &
+	started+=("$!")
+	wait_for test -S "$work/notify"
+	NOTIFY_SOCKET=$work/notify WATCHDOG_USEC=200000 broker
+	wait_for grep -q READY=1 "$work/told"
+	wait_for grep -q WATCHDOG=1 "$work/told"
+	kill -HUP "$broker"
+	wait_for grep -q RELOADING=1 "$work/told"
+	grep -q MONOTONIC_USEC= "$work/told"
+	kill "$broker"
+	wait_for grep -q STOPPING=1 "$work/told"
+	gone "$broker"
+}
+
+@test "does not wait for a reader of its complaints" {
+	mkfifo "$work/pipe"
+	sleep 60 <"$work/pipe" 3>&- & # holds the pipe and never reads
+	started+=("$!")
+	"$solventd" --foreground --socket "$socket" --state "$state" --config "$config" 2>"$work/pipe" 3>&- &
+	broker=$!
+	started+=("$broker")
+	wait_for listens
+	for _ in $(seq 120); do
+		"$FILE_WORK/member" "$socket" "$(printf 'n%.0s' $(seq 60))" 1 >/dev/null || true
+	done
+	look a
+}

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: MIT */
+/* A broker that takes over from one that was killed, and ledgers that were written over. */
+#include "tests/broker_fixture.h"
+
+#include "daemon/recover.h"
+#include "daemon/state.h"
+#include "reserve/transfer.h"
+
+#define CONFIG "pool { limit = 100M } account a { limit = 64M guarantee = 8M } account b { limit = 64M guarantee = 4M }"
+
+static struct broker next; /* the one that comes after */
+
+static void begin(void)
+{
+	broker_begin(CONFIG);
+}
+
+TestSuite(recover, .timeout = 30, .init = begin);
+
+/* What a keeper would hand on: descriptors of the same memfds. */
+static struct kept keep(void)
+{
+	struct kept k = { .books = dup(b.books_fd), .keeper = -1 };
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		if (b.account[i].ledger)
+			k.ledger[k.ledgers++] = dup(b.account[i].fd);
+	return k;
+}
+
+/* The next broker, with `text` as its configuration, when `b` has been killed. */
+static void take_over(const char *text)
+{
+	struct kept k = keep();
+	cr_assert(broker_init(&next) == 0);
+	recover(&next, &k);
+	cr_assert(broker_configure(&next, config_of(text)) == 0);
+	next.now_ns = clock_ns(CLOCK_MONOTONIC);
+}
+
+static void next_turn(void)
+{
+	next.now_ns = clock_ns(CLOCK_MONOTONIC);
+	registry_hear(&next);
+	settle_all(&next);
+	broker_tick(&next);
+}
+
+static void next_turns_ms(int ms)
+{
+	for (int i = 0; i < ms; i++) {
+		next_turn();
+		pause_ms(1);
+	}
+}
+
+static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
+{
+	int line[2];
+	struct peer_member *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert(pipe(line) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		child_begin();
+		bool ok = peer_join(door_name, name, m) == 0 && peer_take(m, pages) == REASON_NONE;
+		if (write(line[1], ok ? "y" : "n", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	cr_assert(turn_until_said(line[0]) == 'y');
+	if (ret)
+		*ret = *m;
+	return pid;
+}
+
+static uint32_t next_used(const char *name)
+{
+	return PURSE_USED(purse_read(&broker_find(&next, name)->ledger->header.purse));
+}
+
+static void end_next(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	next_turn();
+}
+
+Test(recover, finds_the_same_used_and_the_same_members)
+{
+	pid_t one = member("a", 1000, NULL), two = member("a", 2000, NULL), three = member("b", 3000, NULL);
+	uint32_t a = used("a"), b_ = used("b"), granted = account("a")->granted;
+	uint32_t epoch = account("a")->ledger->header.broker_epoch;
+	take_over(CONFIG);
+	cr_assert(next_used("a") == a && next_used("b") == b_);
+	struct account *na = broker_find(&next, "a");
+	cr_assert(na->members == 2 && broker_find(&next, "b")->members == 1 && next.registry.members == 3);
+	cr_assert(na->granted == granted && !na->retired && na->ledger->header.broker_epoch == epoch + 1);
+	cr_assert(registry_find(&next, na, one) && registry_find(&next, na, two));
+	end_next(one);
+	cr_assert(na->members == 1 && next_used("a") < a && next_used("a") >= 2000);
+	end_next(two);
+	end_next(three);
+	cr_assert(next_used("a") == 0 && next_used("b") == 0 && account_is_clean(na));
+}
+
+Test(recover, reaps_who_died_while_there_was_no_broker)
+{
+	pid_t one = member("a", 1000, NULL), two = member("a", 2000, NULL);
+	kill(one, SIGKILL);
+	waitpid(one, NULL, 0);
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	cr_assert(a->members == 1 && !registry_find(&next, a, one) && registry_find(&next, a, two));
+	end_next(two);
+	cr_assert(next_used("a") == 0 && account_is_clean(a));
+}
+
+/* A pid that was used again is another process. */
+Test(recover, is_not_deceived_by_a_pid_that_was_used_again)
+{
+	struct peer_member m;
+	pid_t one = member("a", 1000, &m);
+	account("a")->ledger->slot[m.slot].start_ticks--; /* as if it had been an earlier one */
+	child_begin(); /* the test itself maps nothing, or it would be taken for a member */
+	take_over(CONFIG);
+	/* it maps the ledger, so it is believed all the same; one that does not is not */
+	cr_assert(broker_find(&next, "a")->members == 1);
+	end_next(one);
+	cr_assert(next_used("a") == 0);
+}
+
+Test(recover, settles_a_join_that_was_cut_short)
+{
+	/* The slot was claimed, and then the broker was killed. */
+	int s = slot_claim(account("a")->ledger, SLOT_LIVE, 0);
+	cr_assert(s >= 0);
+	child_begin();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	next_turns_ms(1300);
+	cr_assert(SLOT_STATE(slot_read(a->ledger, (uint32_t)s)) == SLOT_FREE && account_is_clean(a) && !a->damaged);
+}
+
+Test(recover, settles_a_reaping_that_was_cut_short)
+{
+	struct peer_member m;
+	pid_t one = member("a", 1000, &m);
+	kill(one, SIGKILL);
+	waitpid(one, NULL, 0);
+	struct ledger *l = account("a")->ledger;
+	transfer_reap(l, m.slot, m.slot); /* its purse is empty, its slot is not free yet */
+	take_over(CONFIG);
+	cr_assert(next_used("a") == 0 && account_is_clean(broker_find(&next, "a")));
+}
+
+Test(recover, accepts_either_side_of_a_grant_that_was_cut_short)
+{
+	struct account *a = account("a");
+	/* books.next was written, then the ledger; books.granted was not. */
+	a->book->next = 5000;
+	a->ledger->header.purse.word = PURSE(5000, 0);
+	account("b")->book->next = 7000; /* here the ledger was not */
+	take_over(CONFIG);
+	cr_assert(!broker_find(&next, "a")->damaged && broker_find(&next, "a")->granted == 5000);
+	cr_assert(!broker_find(&next, "b")->damaged && broker_find(&next, "b")->granted == 1024);
+}
+
+Test(recover, does_not_believe_a_ledger_that_claims_more_than_the_books)
+{
+	struct peer_member m;
+	pid_t one = member("a", 1000, &m);
+	account("a")->ledger->header.purse.word = PURSE(16000, 1000);
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	cr_assert(a->damaged && a->granted < 4000, "its share is what the books say: %u", a->granted);
+	cr_assert(!broker_find(&next, "b")->damaged);
+	end_next(one);
+}
+
+Test(recover, heals_a_ledger_whose_header_is_gone)
+{
+	memset(account("a")->ledger, 0xa5, LEDGER_BYTES);
+	child_begin();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	cr_assert(a && a->damaged);
+	next_turns_ms(800);
+	cr_assert(!a->damaged && account_is_sound(a) && account_is_clean(a) && a->granted == 2048);
+}
+
+Test(recover, keeps_an_account_that_left_the_configuration_while_it_has_members)
+{
+	pid_t one = member("b", 1000, NULL);
+	take_over("account a { }");
+	struct account *old = broker_find(&next, "b");
+	cr_assert(old && old->retired && old->members == 1);
+	next_turns_ms(1100);
+	cr_assert(broker_find(&next, "b"));
+	end_next(one);
+	next_turns_ms(1100);
+	cr_assert(!broker_find(&next, "b") && broker_find(&next, "a"));
+	cr_assert(next.keeper_stale);
+}
+
+Test(recover, begins_anew_without_books)
+{
+	struct kept k = keep();
+	close(k.books);
+	k.books = dup(k.ledger[0]); /* anything but books */
+	cr_assert(broker_init(&next) == 0);
+	recover(&next, &k);
+	cr_assert(broker_configure(&next, config_of(CONFIG)) == 0);
+	cr_assert(broker_find(&next, "a")->inode != account("a")->inode);
+}
+
+Test(recover, refuses_a_ledger_that_is_not_in_the_books)
+{
+	struct kept k = keep();
+	close(k.ledger[0]);
+	k.ledger[0] = ledger_create("a");
+	cr_assert(broker_init(&next) == 0);
+	recover(&next, &k);
+	cr_assert(!broker_find(&next, "a") && broker_find(&next, "b"));
+}
+
+/* --- a reload --- */
+
+Test(recover, follows_a_limit_that_was_lowered_as_use_falls)
+{
+	struct peer_member m;
+	pid_t one = member("a", 8000, &m);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 16M }\naccount b { }")) == 0);
+	struct account *a = account("a");
+	cr_assert(a->ledger->header.limit == 4096 && a->granted == used("a") && a->granted >= 8000);
+	purse_give(&m.ledger->slot[m.slot].purse, 7000);
+	transfer_return(a->ledger, m.slot, m.slot, 7000);
+	turn_for_ms(1200);
+	cr_assert(a->granted == 4096 && !a->damaged && !a->unsettled, "%u", a->granted);
+	end(one);
+}
+
+Test(recover, moves_between_enforcing_and_observing)
+{
+	pid_t one = member("a", 1000, NULL);
+	struct account *a = account("a");
+	cr_assert(broker_configure(&b, config_of("account a { limit = 16M mode = observe }")) == 0);
+	cr_assert(a->granted == PAGES_MAX && a->ledger->header.mode == ACCOUNT_OBSERVE);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 16M guarantee = 2M }")) == 0);
+	cr_assert(a->granted == used("a") && a->ledger->header.mode == ACCOUNT_ENFORCE, "%u", a->granted);
+	end(one);
+	cr_assert(!a->damaged && used("a") == 0);
+}
+
+Test(recover, raises_a_guarantee_at_once)
+{
+	cr_assert(broker_configure(&b, config_of("account a { guarantee = 32M }\naccount b { }")) == 0);
+	cr_assert(account("a")->granted == 8192);
+}
+
+/* --- damage --- */
+
+Test(recover, sees_each_word_only_the_broker_writes)
+{
+	struct account *a = account("a");
+	struct ledger_header *h = &a->ledger->header;
+	const struct {
+		const char *name;
+		void *at;
+		size_t bytes;
+	} words[] = {
+		{ "magic", &h->magic, 8 },       { "version", &h->version, 4 },  { "page_bytes", &h->page_bytes, 4 },
+		{ "total", &h->total_bytes, 8 }, { "slots", &h->slots, 4 },      { "objects_at", &h->objects_at, 4 },
+		{ "name", h->name, 2 },          { "limit", &h->limit, 4 },      { "guarantee", &h->guarantee, 4 },
+		{ "mode", &h->mode, 4 },         { "fork", &h->fork_percent, 4 }, { "warn", &h->warn, 4 },
+		{ "granted", (char *)&h->purse.word + 4, 4 }, { "used", &h->purse.word, 4 },
+	};
+	for (size_t i = 0; i < ARRAY_N(words); i++) {
+		uint8_t before[8];
+		memcpy(before, words[i].at, words[i].bytes);
+		cr_assert(account_is_sound(a), "before %s", words[i].name);
+		memset(words[i].at, 0xee, words[i].bytes);
+		cr_assert(!account_is_sound(a), "%s", words[i].name);
+		memcpy(words[i].at, before, words[i].bytes);
+	}
+}
+
+Test(recover, lets_nobody_pay_for_a_damaged_account)
+{
+	pid_t bad = member("a", 1000, NULL);
+	uint32_t share = account("a")->granted;
+	memset(account("a")->ledger, 0x5a, LEDGER_BYTES);
+	turn_for_ms(60);
+	cr_assert(account("a")->damaged && account("a")->granted == share);
+	pid_t good = fork();
+	if (good == 0) {
+		struct peer_member m;
+		child_begin();
+		_exit(peer_join(door_name, "b", &m) != 0 ? 1 :
+		      peer_take(&m, 25600 - share) == REASON_NONE ? 2 : /* one too many: b is limited to 64 MiB */
+		      peer_take(&m, 16384) != REASON_NONE ? 3 : 0);
+	}
+	cr_assert(turn_until_exit(good) == 0);
+	end(bad);
+	cr_assert(account("a")->damaged);
+	turn_for_ms(700);
+	cr_assert(!account("a")->damaged && account("a")->granted == 2048 && used("a") == 0);
+}
+
+Test(recover, waits_until_nobody_maps_a_damaged_ledger)
+{
+	pid_t bad = member("a", 1000, NULL);
+	int line[2];
+	cr_assert(pipe(line) == 0);
+	/* One that maps it without being a member, as a child nobody was told of would. */
+	pid_t lurker = fork();
+	if (lurker == 0)
+		for (;;)
+			pause();
+	memset(&account("a")->ledger->header, 0x5a, sizeof(struct ledger_header));
+	turn_for_ms(60);
+	end(bad);
+	turn_for_ms(800);
+	cr_assert(account("a")->damaged && account("a")->damage_pid == lurker);
+	end(lurker);
+	turn_for_ms(800);
+	cr_assert(!account("a")->damaged);
+}
+
+/* --- the note of the keeper --- */
+
+Test(recover, reads_no_note_that_is_not_one)
+{
+	static const char *const notes[] = {
+		"", "x", "solvent-keeper 1\n", "solvent-keeper 1\npid\n", "solvent-keeper 1\npid 0 start 0\nbooks 1\n",
+		"solvent-keeper 1\npid 1 start 999999999999\nbooks 1\n", "solvent-keeper 2\npid 1 start 1\n",
+		"solvent-keeper 1\npid -1 start 1\nbooks 0\nledger 0\n",
+		"solvent-keeper 1\npid 99999999999 start 1\nbooks 0\n",
+	};
+	char home[] = "/tmp/solvent-state-XXXXXX", path[64];
+	struct state s;
+	struct kept k;
+	cr_assert(mkdtemp(home) && state_open(home, 0700, &s) == 0);
+	snprintf(path, sizeof path, "%s/keeper", home);
+	for (size_t i = 0; i < ARRAY_N(notes); i++) {
+		FILE *f = fopen(path, "w");
+		fputs(notes[i], f);
+		fclose(f);
+		state_read(&s, &k);
+		cr_assert(k.books < 0 && k.ledgers == 0 && k.keeper < 0, "note %zu", i);
+	}
+	unlink(path);
+	state_read(&s, &k);
+	cr_assert(k.books < 0 && k.ledgers == 0);
+	snprintf(path, sizeof path, "%s/lock", home);
+	unlink(path);
+	rmdir(home);
+}
+
+/* The test plays its own keeper. */
+Test(recover, opens_what_a_keeper_holds_and_nothing_else)
+{
+	char home[] = "/tmp/solvent-state-XXXXXX", path[64];
+	struct state s;
+	struct kept k;
+	int ledgers[] = { account("a")->fd, STDERR_FILENO, account("b")->fd, 4711 };
+	cr_assert(mkdtemp(home) && state_open(home, 0700, &s) == 0);
+	cr_assert(state_note(&s, getpid(), b.books_fd, ledgers, 4) == 0);
+	state_read(&s, &k);
+	cr_assert(k.books >= 0 && k.ledgers == 2 && k.keeper >= 0);
+	struct stat st;
+	cr_assert(fstat(k.ledger[1], &st) == 0 && st.st_ino == account("b")->inode);
+	state_forget(&s);
+	snprintf(path, sizeof path, "%s/lock", home);
+	unlink(path);
+	cr_assert(rmdir(home) == 0, "nothing is left");
+}

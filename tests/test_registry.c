@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: MIT */
+/* Births, deaths, and everything that can go wrong between the two. */
+#include "tests/broker_fixture.h"
+
+#include "reserve/transfer.h"
+
+static void begin(void)
+{
+	broker_begin("pool { limit = 1G } account a { limit = 64M } account other { limit = 64M }");
+}
+
+TestSuite(registry, .timeout = 30, .init = begin);
+
+enum { SAY_OK = 'y', SAY_NO = 'n' };
+
+/* A child that joins account `name`, charges `pages`, says so on `line` and waits to be
+ * killed; `act` is what it does in between. */
+typedef bool act(struct peer_member *m, int line);
+
+static pid_t member(const char *name, uint32_t pages, act *then, int *ret_line)
+{
+	int line[2];
+	cr_assert(pipe(line) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct peer_member m;
+		child_begin();
+		bool ok = peer_join(door_name, name, &m) == 0 && peer_take(&m, pages) == REASON_NONE;
+		char said = ok && (!then || then(&m, line[1])) ? SAY_OK : SAY_NO;
+		if (write(line[1], &said, 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(line[1]);
+	cr_assert(turn_until_said(line[0]) == SAY_OK);
+	*ret_line = line[0];
+	return pid;
+}
+
+static bool everything_is_back(const char *name)
+{
+	return used(name) == 0 && account(name)->members == 0 && account_is_clean(account(name)) &&
+	       !account(name)->damaged;
+}
+
+Test(registry, reaps_a_member_that_was_killed)
+{
+	int line;
+	pid_t pid = member("a", 1000, NULL, &line);
+	cr_assert(account("a")->members == 1 && used("a") >= 1000);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+static pid_t grandchild(int line)
+{
+	pid_t pid = 0;
+	cr_assert(read(line, &pid, sizeof pid) == sizeof pid);
+	return pid;
+}
+
+static bool fork_one(struct peer_member *m, int line)
+{
+	pid_t pid = peer_fork(m);
+	if (pid == 0)
+		for (;;)
+			pause();
+	char said = SAY_OK;
+	return pid > 0 && write(line, &said, 1) == 1 && write(line, &pid, sizeof pid) == sizeof pid;
+}
+
+Test(registry, finds_a_child_that_was_forked)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_one, &line), child = grandchild(line);
+	turn_for_ms(60);
+	cr_assert(account("a")->members == 2 && registry_find(&b, account("a"), child));
+	cr_assert(used("a") >= 2000);
+	struct member *m = registry_find(&b, account("a"), child);
+	const struct slot *slot = &account("a")->ledger->slot[member_slot(account("a"), m)];
+	cr_assert(slot->start_ticks == m->start_ticks && slot->start_ticks > 0 && slot->uid == getuid());
+	end(pid);
+	cr_assert(account("a")->members == 1 && used("a") >= 1000);
+	kill(child, SIGKILL);
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
+
+/* The child lives on, its parent is gone before anybody looked. */
+Test(registry, finds_a_child_whose_parent_is_gone)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_one, &line), child = grandchild(line);
+	end(pid);
+	cr_assert(account("a")->members == 1 && registry_find(&b, account("a"), child));
+	cr_assert(used("a") == 1000);
+	kill(child, SIGKILL);
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
+
+Test(registry, reaps_a_child_that_died_before_anybody_looked)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_one, &line), child = grandchild(line);
+	kill(child, SIGKILL); /* its parent does not wait for it */
+	turn_for_ms(60);
+	cr_assert(account("a")->members == 1 && used("a") < 2000);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+static bool conceive_only(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	(void)line;
+	return embryo_conceive(&g, 500, &e) == REASON_NONE;
+}
+
+Test(registry, leaves_an_embryo_to_its_living_parent)
+{
+	int line;
+	pid_t pid = member("a", 1000, conceive_only, &line);
+	turn_for_ms(1200);
+	cr_assert(used("a") >= 1500 && !account("a")->damaged);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+/* Born, but neither side has written its pid yet: the parent is killed in fork. */
+static bool fork_in_silence(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	pid_t pid = fork();
+	if (pid == 0) {
+		char said = SAY_OK;
+		pause_ms(300); /* longer than the broker waits for anything here */
+		bool adopted = embryo_adopt(m->ledger, e, 400, getpid());
+		said = adopted ? SAY_OK : SAY_NO;
+		if (write(line, &said, 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	char said = SAY_OK;
+	return write(line, &said, 1) == 1 && write(line, &pid, sizeof pid) == sizeof pid;
+}
+
+Test(registry, finds_the_child_of_a_parent_killed_inside_fork)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_in_silence, &line), child = grandchild(line);
+	char said;
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
+	end(pid);
+	cr_assert(account("a")->members == 1 && registry_find(&b, account("a"), child)->guessed);
+	cr_assert(turn_until_said(line) == SAY_OK, "its slot was taken from it");
+	turn_for_ms(60);
+	cr_assert(account("a")->members == 1 && used("a") == 500 && !account("a")->damaged);
+	kill(child, SIGKILL);
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
+
+/* A guess that was wrong gives way to who really is there. */
+static bool fork_two_in_silence(struct peer_member *m, int line)
+{
+	struct embryo e[2];
+	pid_t pid[2];
+	struct gather g = peer_gather(m);
+	for (int i = 0; i < 2; i++)
+		if (embryo_conceive(&g, 500, &e[i]) != REASON_NONE)
+			return false;
+	for (int i = 0; i < 2; i++) {
+		pid[i] = fork();
+		if (pid[i] == 0) {
+			pause_ms(100 + 100 * i);
+			/* in the other order than they would be guessed in */
+			char said = embryo_adopt(m->ledger, e[1 - i], 400, getpid()) ? SAY_OK : SAY_NO;
+			if (write(line, &said, 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+	}
+	char said = SAY_OK;
+	return write(line, &said, 1) == 1 && write(line, pid, sizeof pid) == sizeof pid;
+}
+
+Test(registry, corrects_a_guess)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_two_in_silence, &line), child[2];
+	char said;
+	cr_assert(read(line, child, sizeof child) == sizeof child);
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
+	end(pid);
+	cr_assert(account("a")->members == 2 && used("a") == 1000);
+	cr_assert(turn_until_said(line) == SAY_OK);
+	cr_assert(turn_until_said(line) == SAY_OK);
+	turn_for_ms(100);
+	cr_assert(account("a")->members == 2 && used("a") == 1000 && !account("a")->damaged);
+	for (int i = 0; i < 2; i++) {
+		struct member *m = registry_find(&b, account("a"), child[i]);
+		uint32_t s = m ? member_slot(account("a"), m) : 0;
+		cr_assert(m && account("a")->ledger->slot[s].pid == child[i]);
+		kill(child[i], SIGKILL);
+	}
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
+
+static bool claim_pid_1(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	(void)line;
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	return embryo_adopt(m->ledger, e, 500, 1);
+}
+
+Test(registry, does_not_believe_a_pid_that_is_not_there)
+{
+	int line;
+	pid_t pid = member("a", 1000, claim_pid_1, &line);
+	turn_for_ms(120);
+	cr_assert(account("a")->members == 1 && !registry_find(&b, account("a"), 1));
+	cr_assert(used("a") < 1500 && !account("a")->damaged);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+static bool claim_itself_twice(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	(void)line;
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	return embryo_adopt(m->ledger, e, 500, getpid());
+}
+
+Test(registry, takes_two_slots_of_one_process_for_damage)
+{
+	int line, second;
+	pid_t other = member("other", 100, NULL, &second), pid = member("a", 1000, claim_itself_twice, &line);
+	turn_for_ms(120);
+	cr_assert(account("a")->damaged && !account("other")->damaged);
+	end(pid);
+	turn_for_ms(1000);
+	cr_assert(everything_is_back("a"), "%d", account("a")->damage_pid);
+	end(other);
+	cr_assert(everything_is_back("other"));
+}
+
+Test(registry, reaps_everybody_at_once)
+{
+	enum { N = 60 };
+	pid_t pid[N], child[N];
+	int line;
+	for (int i = 0; i < N; i++) {
+		pid[i] = member("a", 10, fork_one, &line);
+		child[i] = grandchild(line);
+		close(line);
+	}
+	for (int i = 0; i < N; i++) {
+		kill(child[i], SIGKILL);
+		kill(pid[i], SIGKILL);
+	}
+	for (int i = 0; i < N; i++)
+		waitpid(pid[i], NULL, 0);
+	uint64_t from = clock_ns(CLOCK_MONOTONIC);
+	while (!everything_is_back("a") && clock_ns(CLOCK_MONOTONIC) - from < 3 * NS_PER_S)
+		turn();
+	cr_assert(clock_ns(CLOCK_MONOTONIC) - from < 100 * NS_PER_MS);
+	cr_assert(b.registry.members == 0 && b.registry.pidfds == 0);
+}
+
+Test(registry, watches_without_a_descriptor_when_there_is_none_left)
+{
+	int line;
+	pid_t pid = member("a", 100, fork_one, &line), child = grandchild(line);
+	b.registry.pidfds_most = b.registry.pidfds; /* the child gets none */
+	turn_for_ms(60);
+	cr_assert(account("a")->polled == 1 && account("a")->members == 2);
+	kill(child, SIGKILL);
+	turn_for_ms(100);
+	cr_assert(account("a")->members == 1 && account("a")->polled == 0 && used("a") < 400);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+Test(registry, turns_joiners_away_when_no_descriptor_is_left)
+{
+	b.registry.pidfds_most = 0;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct peer_member m;
+		_exit(peer_join(door_name, "a", &m));
+	}
+	cr_assert(turn_until_exit(pid) == STATUS_FULL);
+	cr_assert(b.turned_away == 1 && account("a")->turned_away == 1);
+}
+
+static bool make_object(struct peer_member *m, int line)
+{
+	int o = object_claim(m->ledger, m->slot);
+	(void)line;
+	if (o < 0 || !transfer_to_object(m->ledger, m->slot, (uint32_t)o, 100))
+		return false;
+	object_publish(m->ledger, (uint32_t)o, OBJECT_ANON, 0, 0);
+	return fork_one(m, line);
+}
+
+Test(registry, keeps_an_object_charged_until_its_last_holder_goes)
+{
+	int line;
+	pid_t pid = member("a", 1000, make_object, &line), child = grandchild(line);
+	turn_for_ms(60);
+	end(pid);
+	cr_assert(used("a") == 1000, "900 the child's, 100 the object's: %u", used("a"));
+	kill(child, SIGKILL);
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
