@@ -30,17 +30,17 @@ struct claim {
 	bool inherited;
 };
 
-bool attention_is_left(const struct broker *b, struct account *a)
+uint64_t attention_begin(const struct broker *b, struct account *a)
 {
 	int64_t more = (int64_t)((b->now_ns - a->attended_ns) / ATTENTION_PARTS), most = ATTENTION_MOST_NS;
 	a->attention_ns = a->attention_ns + more < most ? a->attention_ns + more : most;
 	a->attended_ns = b->now_ns;
-	return a->attention_ns > 0;
+	return a->attention_ns > 0 ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
 }
 
-void attention_spend(struct account *a, uint64_t since_ns)
+void attention_end(struct account *a, uint64_t begun_ns)
 {
-	a->attention_ns -= (int64_t)(clock_ns(CLOCK_MONOTONIC) - since_ns);
+	a->attention_ns -= (int64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 }
 
 bool births_are_due(const struct account *a)
@@ -90,6 +90,18 @@ static void orphan_mark(struct account *a, uint32_t s)
 	a->member[s].life = MEMBER_NONE;
 }
 
+/* The process given to that slot belongs to another. Its own child may have said so in the
+ * meantime; if not, the slot is an orphan again. */
+static void guess_withdraw(struct broker *b, struct account *a, uint32_t s)
+{
+	int32_t guess = a->member[s].pid;
+	member_unwatch(b, a, s);
+	if (__atomic_compare_exchange_n(&a->ledger->slot[s].pid, &guess, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		orphan_mark(a, s);
+	else
+		a->doubts++;
+}
+
 /* Is another slot of this account watched for the very same process? One of the two is
  * wrong. A guess gives way; so does an embryo, whose pid may have been written late by a
  * parent that was slow (reserve/embryo.c). Two living slots no honest member can make. */
@@ -100,10 +112,7 @@ static bool claim_conflicts(const struct claim *c, uint64_t start_ticks)
 	if (!other || other->start_ticks != start_ticks)
 		return false;
 	if (other->guessed) {
-		uint32_t s = member_slot(a, other);
-		member_unwatch(c->broker, a, s);
-		__atomic_store_n(&a->ledger->slot[s].pid, 0, __ATOMIC_RELAXED);
-		orphan_mark(a, s);
+		guess_withdraw(c->broker, a, member_slot(a, other));
 		return false;
 	}
 	if (SLOT_STATE(c->word) == SLOT_LIVE)
@@ -143,7 +152,7 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 	if (pidfd < 0 && errno != EMFILE && errno != ENFILE)
 		return VERDICT_GONE;
 	/* The pidfd first and asked last: what was read between belongs to its process. */
-	enum verdict verdict = proc_stat(c->pid, &st) != 0 ? VERDICT_GONE :
+	enum verdict verdict = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, &st) != 0 ? VERDICT_GONE :
 			       claim_conflicts(c, st.start_ticks) ? VERDICT_GONE : claim_connect(c, &st);
 	if (pidfd >= 0 && pidfd_is_gone(pidfd))
 		verdict = VERDICT_GONE;
@@ -157,15 +166,19 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 static void claim_settle(const struct claim *c)
 {
 	struct account *a = c->account;
-	if (!attention_is_left(c->broker, a)) {
+	/* What is true is settled here and costs no more than the fork or the death it tells
+	 * of; so only strangers, and looking at them again, are paid from the account's
+	 * share of our time. */
+	uint64_t begun_ns = attention_begin(c->broker, a);
+	if (begun_ns == 0 && a->member[c->s].life == MEMBER_DOUBTED) {
 		a->doubts++;
 		return;
 	}
-	uint64_t since_ns = clock_ns(CLOCK_MONOTONIC);
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
 	int pidfd;
 	enum verdict verdict = claim_judge(c, &pidfd);
-	attention_spend(a, since_ns);
+	if (verdict == VERDICT_STRANGER && begun_ns != 0)
+		attention_end(a, begun_ns);
 	if (a->damaged)
 		return;
 	if (verdict == VERDICT_OURS) {
@@ -214,15 +227,11 @@ static bool word_is_possible(uint64_t word)
 	return state == SLOT_FREE || state == SLOT_LIVE || (state == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS);
 }
 
-/* The orphan we gave to a process has come to life and tells its pid itself. */
-static void guess_check(const struct claim *c)
+bool guess_is_wrong(const struct account *a, uint32_t s, uint64_t word)
 {
-	struct member *m = &c->account->member[c->s];
-	int32_t said = births_pid(c->account, c->s, c->word);
-	if (said == m->pid || said == 0)
-		m->guessed = false;
-	else
-		member_unwatch(c->broker, c->account, c->s);
+	const struct member *m = &a->member[s];
+	int32_t said = SLOT_STATE(word) == SLOT_LIVE ? births_pid(a, s, word) : 0;
+	return m->guessed && said != 0 && said != m->pid;
 }
 
 static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inherited)
@@ -237,8 +246,8 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 	}
 	if (!taken && m->life == MEMBER_DOUBTED)
 		m->life = MEMBER_NONE;
-	if (m->life == MEMBER_WATCHED && m->guessed && SLOT_STATE(c.word) == SLOT_LIVE)
-		guess_check(&c);
+	if (m->life == MEMBER_WATCHED && guess_is_wrong(a, s, c.word))
+		member_unwatch(b, a, s);
 	if (!taken || m->life == MEMBER_WATCHED || m->life == MEMBER_DYING || (a->orphan[s / 64] >> s % 64 & 1))
 		return;
 	c.pid = births_pid(a, s, c.word);

@@ -18,9 +18,24 @@ bool births_are_due(const struct account *a);
  * proof enough: a process that called execve no longer maps the ledger. */
 void births_look(struct broker *b, struct account *a, bool inherited);
 
+/* Reading /proc is dear, and a member may invent slots and ring the bell without end. So
+ * each account has a budget of the broker's CPU time for it: a tenth, ATTENTION_MOST_NS at
+ * once. attention_begin says when we began, or 0 when there is none left; attention_end
+ * takes off what was spent. What an account's own slots cost beyond it waits, and nobody
+ * else does. */
+uint64_t attention_begin(const struct broker *b, struct account *a);
+void attention_end(struct account *a, uint64_t begun_ns);
+
+#define ATTENTION_MOST_NS (250 * NS_PER_MS)
+#define ATTENTION_PARTS 10
+
 #define BIRTHS_DOUBT_NS (20 * NS_PER_MS)
 /* A live slot whose process has not said who it is (another pid namespace, OPCODE_ADOPT). */
 #define BIRTHS_PATIENCE_NS (1000 * NS_PER_MS)
+
+/* Does a watched slot, of which `word` is the state, turn out to be another process's than
+ * the one that was guessed? A child says who it is when it adopts its slot. */
+bool guess_is_wrong(const struct account *a, uint32_t s, uint64_t word);
 
 /* The pid a slot tells, of which `word` is the state; 0 when it tells none, or one of
  * another pid namespace (its own, or its parent's, who wrote it). */

@@ -22,3 +22,4 @@ void damage_look(struct broker *b, struct account *a);
 void damage_forget(const struct account *a);
 
 #define DAMAGE_STEP_NS (5 * NS_PER_MS)
+#define DAMAGE_REST 20 /* times what a step took, before the next */

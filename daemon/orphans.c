@@ -67,28 +67,44 @@ static void orphan_give(struct broker *b, struct account *a, int32_t pid)
 	uid_t uid = 0;
 	proc_uid(pid, &uid);
 	births_enter(b, a, s, word, pid, uid, pidfd_open(pid, 0));
-	a->member[s].guessed = SLOT_STATE(word) == SLOT_EMBRYO;
+	a->member[s].guessed = true;
 }
 
-static void orphans_search(struct broker *b, struct account *a)
+/* True when all of /proc was seen. */
+static bool orphans_search(struct broker *b, struct account *a, uint64_t until_ns)
 {
 	struct proc_walk walk;
-	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + ORPHANS_WALK_NS;
-	int32_t pid;
+	int32_t pid = 0;
 	if (proc_walk_open(&walk) != 0)
-		return;
-	while (a->orphans > 0 && (pid = proc_walk_next(&walk)) > 0 && clock_ns(CLOCK_MONOTONIC) < until_ns)
+		return false;
+	while (a->orphans > 0 && clock_ns(CLOCK_MONOTONIC) < until_ns && (pid = proc_walk_next(&walk)) > 0)
 		if (is_lost_child(b, a, pid))
 			orphan_give(b, a, pid);
 	proc_walk_close(&walk);
+	return pid == 0 || a->orphans == 0;
+}
+
+/* An embryo may be given up even if its child was overlooked: the child finds its slot
+ * gone and joins anew. A live one's process goes on charging what it thinks is its own. */
+static bool any_live(const struct account *a)
+{
+	for (uint32_t w = 0; w < HOLDER_WORDS; w++)
+		for (uint64_t bits = a->orphan[w]; bits; bits &= bits - 1)
+			if (SLOT_STATE(slot_read(a->ledger, w * 64 + (uint32_t)__builtin_ctzll(bits))) == SLOT_LIVE)
+				return true;
+	return false;
 }
 
 void orphans_place(struct broker *b, struct account *a)
 {
-	uint64_t word;
-	if (a->orphans == 0)
+	uint64_t word, begun_ns = a->orphans > 0 ? attention_begin(b, a) : 0;
+	if (begun_ns == 0)
 		return;
-	orphans_search(b, a);
+	uint64_t until_ns = any_live(a) ? NEVER : clock_ns(CLOCK_MONOTONIC) + ORPHANS_WALK_NS;
+	bool all_seen = orphans_search(b, a, until_ns);
+	attention_end(a, begun_ns);
+	if (!all_seen && any_live(a))
+		return;
 	for (uint32_t s; (s = orphan_take(a, &word)) < LEDGER_SLOTS;)
 		member_doom(b, a, s, word);
 }

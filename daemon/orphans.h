@@ -9,8 +9,9 @@
 struct broker;
 
 /* Settles every orphan of the account: watched with the process found, or doomed. One walk
- * through /proc, of ORPHANS_WALK_NS at most: what is not found by then goes back, and its
- * process, should it exist, joins anew. */
+ * through /proc, for embryos of ORPHANS_WALK_NS at most: what is not found by then goes
+ * back, and its process, should it exist, joins anew. Done later when the account has used
+ * up its attention (daemon/births.h). */
 void orphans_place(struct broker *b, struct account *a);
 
 #define ORPHANS_WALK_NS (50 * NS_PER_MS)

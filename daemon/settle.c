@@ -36,10 +36,10 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 	m->life = MEMBER_NONE;
 	if (SLOT_STATE(word) == SLOT_FREE || SLOT_GEN(word) != m->generation)
 		damage_found(b, a, "a slot was emptied by somebody else");
-	else if (embryo_seize(a, s, word))
-		member_reap(a->ledger, s);
+	else if (guess_is_wrong(a, s, word) || !embryo_seize(a, s, word))
+		a->doubts++; /* it was another's, who lives: births_look finds out */
 	else
-		a->doubts++;
+		member_reap(a->ledger, s);
 }
 
 static void dying_strike(struct account *a)
