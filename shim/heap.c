@@ -264,19 +264,65 @@ void *heap_door_dlsym(void *handle, const char *name)
 	return NULL;
 }
 
-/* What such a thread needs of stack; the usual 8 MiB would be charged for each. */
+/* What such a thread needs of stack; the usual 8 MiB would be charged for each. The stack is
+ * ours, so that the thread starts without our help, which allocates: it has no arena yet and
+ * must not need one. It lives as long as the process; one that is ended leaves it behind. */
 #define BACKGROUND_STACK_BYTES ((size_t)256 << 10)
 
 int heap_door_thread(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg);
 int heap_door_thread(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
 {
-	pthread_attr_t small;
-	if (attr || pthread_attr_init(&small) != 0)
-		return pthread_create(ret, attr, start, arg);
-	pthread_attr_setstacksize(&small, BACKGROUND_STACK_BYTES);
-	int error = pthread_create(ret, &small, start, arg);
-	pthread_attr_destroy(&small);
+	enum refusal_reason reason;
+	pthread_attr_t own;
+	(void)attr; /* NULL, in 5.3.0 */
+	long stack = map_mmap(NULL, BACKGROUND_STACK_BYTES, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0, CATEGORY_THREAD, &reason);
+	if (raw_failed(stack))
+		return EAGAIN;
+	if (pthread_attr_init(&own) != 0)
+		return EAGAIN;
+	pthread_attr_setstack(&own, (void *)stack, BACKGROUND_STACK_BYTES);
+	int error = pthread_create(ret, &own, start, arg);
+	pthread_attr_destroy(&own);
+	if (error)
+		map_munmap((void *)stack, BACKGROUND_STACK_BYTES, CATEGORY_THREAD);
 	return error;
+}
+
+/* --- an arena for a new thread --- */
+
+/* jemalloc 5.3.0 makes a thread's arena at its first allocation and does not survive a no
+ * there (src/tcache.c:tsd_tcache_data_init takes what arena_choose returns). So the next
+ * arena is made before the thread is, where a no can still be said. */
+static bool arena_make(unsigned next)
+{
+	unsigned own;
+	size_t bytes = sizeof own;
+	if (mallctl("thread.arena", &own, &bytes, NULL, 0) != 0)
+		return true; /* arenas go by CPU: MALLOC_CONF said so */
+	if (mallctl("thread.arena", NULL, NULL, &next, sizeof next) != 0)
+		return false;
+	mallctl("thread.arena", NULL, NULL, &own, sizeof own);
+	return true;
+}
+
+bool heap_prepare_thread(void)
+{
+	static unsigned made = 1; /* arena 0 is there */
+	static unsigned arenas;   /* as many as threads are given to */
+	size_t bytes = sizeof arenas;
+	if (heap_is_locked())
+		return true;
+	if (arenas == 0 && mallctl("opt.narenas", &arenas, &bytes, NULL, 0) != 0)
+		return true;
+	unsigned next = __atomic_load_n(&made, __ATOMIC_RELAXED);
+	if (next >= arenas)
+		return true;
+	if (!arena_make(next) && !(heap_trim() && arena_make(next)))
+		return false;
+	/* Relaxed: made twice is made once. */
+	__atomic_compare_exchange_n(&made, &next, next + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return true;
 }
 
 /* --- the locks --- */
@@ -329,7 +375,7 @@ int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(
 
 /* --- purging --- */
 
-bool heap_purge(void)
+static bool purge(bool flush)
 {
 	if (here.purging || here.locks != 0 || self.state == SELF_EARLY || space_is_borrowed())
 		return false;
@@ -338,12 +384,25 @@ bool heap_purge(void)
 	here.purging = true;
 	/* This thread's cache (there may be none), then every arena (4096 stands for all of them,
 	 * jemalloc(3), arena.<i>.purge). */
-	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+	if (flush)
+		mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 	mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
 	here.purging = false;
 	here.refused = REASON_NONE; /* for its own tables, perhaps; no allocation is waiting for it */
 	errno = error;
 	return here.given != before;
+}
+
+/* The cache stays: it has no lock, and the caller may be a signal handler that interrupted
+ * this very thread in the middle of it. */
+bool heap_purge(void)
+{
+	return purge(false);
+}
+
+bool heap_trim(void)
+{
+	return purge(true);
 }
 
 /* --- an allocation that failed --- */
@@ -355,7 +414,7 @@ bool heap_try_again(void)
 		return false;
 	here.refused = REASON_NONE;
 	/* Nothing came back: what is free in the arenas' slabs may still do, and only that. */
-	if (!afford_may_help(reason) || !heap_purge())
+	if (!afford_may_help(reason) || !heap_trim())
 		here.denying = reason;
 	return true;
 }

@@ -11,9 +11,17 @@
  * itself there), in a child of vfork. errno stays. */
 bool heap_purge(void);
 
+/* The same, and what this thread has cached: only where it is certain that the thread is not
+ * inside malloc or free, not even interrupted there. */
+bool heap_trim(void);
+
 /* Is the calling thread inside jemalloc, holding one of its locks? Then malloc would wait
  * for itself. */
 bool heap_is_locked(void);
+
+/* A thread is about to be made: is there room for the arena it will want? False: no, it must
+ * not be made. Allocates; errno may change. */
+bool heap_prepare_thread(void);
 
 /* --- for shim/malloc.c: an allocation that failed --- */
 

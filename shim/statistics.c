@@ -96,7 +96,7 @@ SHIM_EXPORT void malloc_stats(void)
 SHIM_EXPORT int malloc_trim(size_t keep)
 {
 	(void)keep;
-	return heap_purge();
+	return heap_trim();
 }
 
 SHIM_EXPORT int mallopt(int option, int value)

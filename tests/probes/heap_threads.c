@@ -44,9 +44,12 @@ static void is_signed(const char *p, size_t n, uint64_t owner)
 	check(memcmp(p, &word, 8) == 0 && memcmp(p + n - 8, &word, 8) == 0, "a block of %zu bytes was shared", n);
 }
 
+static pthread_barrier_t all_made; /* before the first of them fills the budget */
+
 static void *work(void *opaque)
 {
 	struct worker *w = opaque;
+	pthread_barrier_wait(&all_made);
 	char *block[SLOTS] = { NULL };
 	size_t bytes[SLOTS];
 	time_t end = time(NULL) + SECONDS;
@@ -84,6 +87,7 @@ int main(void)
 	unsigned long refused = 0, before = figures().refusals;
 	pthread_attr_t attr;
 	check(most && pthread_attr_init(&attr) == 0 && pthread_attr_setstacksize(&attr, 256 << 10) == 0);
+	pthread_barrier_init(&all_made, NULL, THREADS);
 	for (int i = 0; i < THREADS; i++) {
 		worker[i].seed = 88172645463325252ull + (uint64_t)i * 977;
 		check(pthread_create(&worker[i].thread, &attr, work, &worker[i]) == 0);
