@@ -98,12 +98,13 @@ $(BUILD)/flags: FORCE
 # -- proofs -------------------------------------------------------------------
 # `check` needs packages that the product does not; it installs what is missing and says so.
 check: packages-check
-	$(Q)$(MAKE) --no-print-directory all $(TESTS) $(STRESS) $(PROBES)
+	$(Q)$(MAKE) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES)
 	$(Q)BUILD=$(BUILD) CC='$(CC)' MAKE='$(MAKE)' tests/check.sh
 
 # Real programs and longer storms: what .ci/run does beyond `check`.
 check-programs: packages-programs
-	$(Q)$(MAKE) --no-print-directory all $(PROGRAMS)
+	$(Q)$(MAKE) --no-print-directory all $(PROGRAMS) $(STRESS)
+	$(Q)$(BUILD)/tests/stress_broker
 	$(Q)bats tests/programs
 
 demo: packages-build
