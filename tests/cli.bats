@@ -250,6 +250,7 @@ print(subprocess.run(["./solvent", "run", "--budget", "64M", "--summary", "--", 
 @test "the summary passes signals on" {
 	local name
 	for name in TERM HUP USR1 INT QUIT ALRM RTMIN+3; do
+		rm -f "$work/out" # the one before was ready, too
 		(trap - INT QUIT; exec ./solvent run --budget 64M --summary -- bash -c '
 			trap "echo got it; exit 5" '$name'; echo ready; while :; do sleep 0.05; done' >"$work/out" 2>/dev/null 3>&-) &
 		pid=$!

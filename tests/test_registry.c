@@ -215,6 +215,30 @@ Test(registry, corrects_a_guess)
 	cr_assert(everything_is_back("a"));
 }
 
+/* The process given to a slot dies; the one that really is in it has only just said so. */
+Test(registry, does_not_bury_a_child_for_the_death_of_another)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_two_in_silence, &line), child[2];
+	char said;
+	cr_assert(read(line, child, sizeof child) == sizeof child);
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
+	end(pid);
+	struct member *m = registry_find(&b, account("a"), child[1]);
+	uint32_t given = member_slot(account("a"), m);
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK, "the first child adopts");
+	cr_assert(account("a")->ledger->slot[given].pid == child[0], "the slot the other was given");
+	kill(child[1], SIGKILL);
+	while (!pidfd_is_gone(m->pidfd))
+		pause_ms(1);
+	turn_for_ms(60);
+	m = registry_find(&b, account("a"), child[0]);
+	cr_assert(m && member_slot(account("a"), m) == given && account("a")->members == 1 && used("a") == 500);
+	kill(child[0], SIGKILL);
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
+
 static bool claim_pid_1(struct peer_member *m, int line)
 {
 	struct embryo e;

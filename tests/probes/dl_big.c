@@ -10,7 +10,7 @@
 
 #define FITS ((size_t)32 << 20)
 #define FITS_PAGES ((long)(FITS / 4096))
-#define NOISE 256 /* pages by which the heap may grow or shrink meanwhile: 1 MiB */
+#define NOISE 768 /* pages by which the heap may grow or shrink meanwhile: a block of its own tables and 1 MiB */
 
 static char dir[] = "/tmp/solvent-dl-XXXXXX";
 static char small[64], large[64];

@@ -9,7 +9,7 @@
 #include "tests/probes/library.h"
 
 #define DATA_PAGES ((long)(8 << 20) / 4096)
-#define NOISE 256 /* pages by which the heap may grow or shrink meanwhile: 1 MiB */
+#define NOISE 768 /* pages by which the heap may grow or shrink meanwhile: a block of its own tables and 1 MiB */
 
 static char dir[] = "/tmp/solvent-dl-XXXXXX";
 
