@@ -53,15 +53,20 @@ static double seconds_since(const struct timespec *start)
 	return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
 }
 
-/* The refusals since the start, as far as they are still kept and asked for. */
-static void print_refusals(const struct summary *s, const struct account_figures *now)
+/* Counters of a ledger may go anywhere; here never below zero. */
+static unsigned long long grown(uint64_t now, uint64_t before)
+{
+	return now > before ? now - before : 0;
+}
+
+/* The first of the refusals since the start that are still kept; returns how many it printed.
+ * Not every one has a record: a member that is refused without end keeps some of them. */
+static unsigned long long print_records(const struct summary *s, const struct account_figures *now)
 {
 	const struct ledger *l = s->account->ledger;
 	uint64_t from = s->before.refusal_head, to = now->refusal_head;
-	if (to <= from)
-		return;
-	uint64_t printed = 0, total = to - from;
-	if (total > LEDGER_REFUSALS)
+	unsigned long long printed = 0;
+	if (to > from && to - from > LEDGER_REFUSALS)
 		from = to - LEDGER_REFUSALS;
 	for (; from < to && printed < SUMMARY_LINES; from++) {
 		struct refusal r;
@@ -70,15 +75,15 @@ static void print_refusals(const struct summary *s, const struct account_figures
 			printed++;
 		}
 	}
-	if (total > printed)
-		cli_complain("and %llu more%s", (unsigned long long)(total - printed),
-			     s->is_shared ? ": solvent log" : "");
+	return printed;
 }
 
-/* Counters of a ledger may go anywhere; here never below zero. */
-static unsigned long long grown(uint64_t now, uint64_t before)
+static void print_refusals(const struct summary *s, const struct account_figures *now)
 {
-	return now > before ? now - before : 0;
+	unsigned long long printed = print_records(s, now);
+	unsigned long long total = grown(now->refusals, s->before.refusals) + grown(now->observed, s->before.observed);
+	if (total > printed)
+		cli_complain("and %llu more%s", total - printed, s->is_shared ? ": solvent log" : "");
 }
 
 void summary_print(const struct summary *s, int status)
