@@ -120,6 +120,7 @@ void settle_exec(struct broker *b, struct account *a, uint32_t s)
 {
 	embryos_settle(b, a, s);
 	transfer_settle(a->ledger, s);
+	object_settle(a->ledger, s);
 	object_drop_all(a->ledger, s, s);
 	__atomic_store_n(&a->ledger->slot[s].embryos, 0, __ATOMIC_RELAXED);
 	settle_account(b, a, false);

@@ -102,7 +102,8 @@ struct slot {
 	uint64_t step;      /* last step number given out; never goes back, whoever holds the slot */
 	uint64_t confirmed; /* highest step known done; raised by whoever replaces our signature */
 	uint32_t embryos;   /* slots this one may own as embryos; raised before claiming */
-	uint32_t reserved1[3];
+	uint32_t letting_go; /* 1 + the object this slot is about to hold no longer, 0: none */
+	uint32_t reserved1[2];
 
 	/* line 2: identity. The broker on join; parent or child on fork, same values. */
 	_Alignas(64) uint64_t state;
@@ -136,6 +137,7 @@ enum object_kind {
 #define OBJECT_WORD(gen, maker1, kind) ((uint64_t)(gen) << 32 | (uint64_t)(maker1) << 16 | (kind))
 #define OBJECT_KIND(word) ((enum object_kind)((word) & 0xff))
 #define OBJECT_REMOVED 0x100ull /* SysV: IPC_RMID done, dies with its last holder */
+#define OBJECT_LEAVING 0x200ull /* nobody held it when last seen: cannot be found any more */
 #define OBJECT_MAKER(word) ((uint32_t)((word) >> 16 & 0xffff) - 1)
 #define OBJECT_GEN(word) ((uint32_t)((word) >> 32))
 

@@ -91,6 +91,11 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to);
  * SysV segment removed. `s` is the actor. True when this call freed it. */
 bool object_release(struct ledger *l, uint32_t s, uint32_t object);
 
+/* `holder` holds the object no longer, and it is released if nobody else does: the two as
+ * one, for whoever settles a death of the actor `s` in between (object_settle). */
+void object_let_go(struct ledger *l, uint32_t s, uint32_t holder, uint32_t object);
+void object_settle(struct ledger *l, uint32_t s);
+
 /* Drops everything slot `holder` holds, releasing what nobody else does; a claimed
  * object that `holder` never published goes too. `s` is the actor. */
 void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder);

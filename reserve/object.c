@@ -49,7 +49,8 @@ void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_
 
 static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
 {
-	return OBJECT_KIND(object_read(l, o)) == kind && l->object[o].key_a == key_a && l->object[o].key_b == key_b;
+	uint64_t word = object_read(l, o);
+	return OBJECT_KIND(word) == kind && (word & OBJECT_LEAVING) == 0 && l->object[o].key_a == key_a && l->object[o].key_b == key_b;
 }
 
 int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b)
@@ -63,10 +64,9 @@ int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64
 		 * at the bits again after it has claimed the object. One of us sees the other. */
 		if (object_is(l, o, kind, key_a, key_b))
 			return (int)o;
-		if (!held)
-			object_drop(l, o, s);
 		/* Whoever saw our bit in between left the object to us. */
-		object_release(l, s, o);
+		if (!held)
+			object_let_go(l, s, s, o);
 	}
 	return -ENOENT;
 }
@@ -107,38 +107,54 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 			object_hold(l, o, to);
 }
 
-static bool object_may_go(const struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
+static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 {
-	switch (OBJECT_KIND(word)) {
-	case OBJECT_FREE:
-		return false;
-	case OBJECT_CLAIMED: /* somebody is at work on it, unless that was ourselves */
-		return OBJECT_MAKER(word) == s;
-	case OBJECT_SYSV:
-		return (word & OBJECT_REMOVED) != 0 && !object_is_held(l, o);
-	default:
-		return !object_is_held(l, o);
-	}
+	transfer_from_object(l, s, o);
+	return object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
 }
+
+/* Only a ledger somebody scribbles on makes this many changes meanwhile. */
+#define RELEASE_TRIES 256
 
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
-	for (;;) {
-		uint64_t word = object_read(l, o), claimed = OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
-		if (!object_may_go(l, s, o, word))
+	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
+		uint64_t word = object_read(l, o);
+		enum object_kind kind = OBJECT_KIND(word);
+		if (kind == OBJECT_CLAIMED) /* never found by anyone: its maker's alone */
+			return OBJECT_MAKER(word) == s && object_free(l, s, o, word);
+		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
 			return false;
-		if (word != claimed && !object_move(l, o, word, claimed))
-			continue;
-		/* Again, now that nobody can find it: pairs with object_find_hold. And if it is
-		 * held, again once it can be found: its holder may have dropped it meanwhile,
-		 * found it claimed and left the rest to us. */
-		if (word != claimed && object_is_held(l, o)) {
-			object_move(l, o, claimed, word);
-			continue;
-		}
-		transfer_from_object(l, s, o);
-		return object_move(l, o, claimed, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+		bool held = object_is_held(l, o), leaving = (word & OBJECT_LEAVING) != 0;
+		if (held && !leaving)
+			return false;
+		/* Leaving first, then a second look at the bits: pairs with object_find_hold,
+		 * which sets its bit and then looks again. Anyone who finds it unheld and
+		 * leaving may finish it, so it does not matter who of us lives to. */
+		if (held || !leaving)
+			object_move(l, o, word, held ? word & ~OBJECT_LEAVING : word | OBJECT_LEAVING);
+		else if (object_free(l, s, o, word))
+			return true;
 	}
+	return false;
+}
+
+void object_let_go(struct ledger *l, uint32_t s, uint32_t holder, uint32_t o)
+{
+	uint32_t *note = &l->slot[s].letting_go;
+	/* Noted first: whoever settles our death between the two ends what we began. */
+	__atomic_store_n(note, o + 1, __ATOMIC_RELEASE);
+	object_drop(l, o, holder);
+	object_release(l, s, o);
+	__atomic_store_n(note, 0, __ATOMIC_RELEASE);
+}
+
+void object_settle(struct ledger *l, uint32_t s)
+{
+	uint32_t o = __atomic_load_n(&l->slot[s].letting_go, __ATOMIC_ACQUIRE) - 1;
+	if (o < LEDGER_OBJECTS)
+		object_release(l, s, o);
+	__atomic_store_n(&l->slot[s].letting_go, 0, __ATOMIC_RELEASE);
 }
 
 void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
@@ -147,10 +163,8 @@ void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 		uint64_t word = object_read(l, o);
 		if (OBJECT_KIND(word) == OBJECT_FREE)
 			continue;
-		bool held = object_is_held_by(l, o, holder);
-		if (held)
-			object_drop(l, o, holder);
-		if (held || (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
-			object_release(l, s, o);
+		if (object_is_held_by(l, o, holder) ||
+		    (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
+			object_let_go(l, s, holder, o);
 	}
 }

@@ -7,6 +7,7 @@
 uint32_t member_reap(struct ledger *l, uint32_t s)
 {
 	transfer_settle(l, s);
+	object_settle(l, s);
 	object_drop_all(l, s, s);
 	uint32_t pages = transfer_reap(l, s, s);
 	slot_free(l, s);

@@ -35,8 +35,7 @@ static uint32_t object_generation(uint32_t o)
 
 static void claim_undo(uint32_t o)
 {
-	object_drop(self.ledger, o, self.slot);
-	object_release(self.ledger, self.slot, o);
+	object_let_go(self.ledger, self.slot, self.slot, o);
 }
 
 /* Pages through our own purse into the object: the debit side of INTENT_OBJECT. */
@@ -117,8 +116,7 @@ static void let_go(uint32_t o)
 {
 	if (is_mapped(o))
 		return;
-	object_drop(self.ledger, o, self.slot);
-	object_release(self.ledger, self.slot, o);
+	object_let_go(self.ledger, self.slot, self.slot, o);
 }
 
 enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,

@@ -48,12 +48,9 @@ static void share(const struct gather *g, uint32_t pages)
 		transfer_to_object(l, g->slot, (uint32_t)o, pages);
 	object_publish(l, (uint32_t)o, OBJECT_FILE, pages % 3, 0);
 	int found = object_find_hold(l, g->slot, OBJECT_FILE, pages % 3, 0);
-	if (found >= 0 && found != o) {
-		object_drop(l, (uint32_t)found, g->slot);
-		object_release(l, g->slot, (uint32_t)found);
-	}
-	object_drop(l, (uint32_t)o, g->slot);
-	object_release(l, g->slot, (uint32_t)o);
+	if (found >= 0 && found != o)
+		object_let_go(l, g->slot, g->slot, (uint32_t)found);
+	object_let_go(l, g->slot, g->slot, (uint32_t)o);
 }
 
 static void conceive(const struct gather *g, uint64_t *seed)
