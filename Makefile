@@ -74,9 +74,11 @@ JEMALLOC ?= $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch)/libj
 $(BUILD)/jemalloc.a: $(JEMALLOC) shim/jemalloc.rename
 	@mkdir -p $(@D)
 	$(Q)$(OBJCOPY) --redefine-syms=shim/jemalloc.rename $(JEMALLOC) $@
+# The two functions of its own that shim/arenas.c stands in front of.
+WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc
 $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map
 	$(Q)$(LINK) -shared -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
-	    -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@ $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
+	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@ $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
 
 $(TESTS): %: %.o $(TESTABLE)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion)

@@ -6,8 +6,8 @@
  * open: two descriptors, and a program that closes what it does not know and opens a file
  * finds that byte in it (src/x86_64/Ginit.c:write_validate). So we treat ourselves as a
  * stranger: libunwind-x86_64 walks an address space of ours, whose memory it reads through
- * functions of ours. They find unwind tables by _dl_find_object, without a lock, and read
- * the stack where the page map says that there is memory.
+ * functions of ours. They find unwind tables by _dl_find_object, without a lock, and ask
+ * before they read.
  *
  * It is loaded at the first refusal, and out of everybody's sight: a library that our program
  * depended on would put its _Unwind_* in front of libgcc's. */
@@ -17,16 +17,18 @@
 #include <errno.h>
 #include <libunwind.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 
 #include "include/base.h"
 #include "shim/afford.h"
 #include "shim/confined.h"
+#include "shim/handler.h"
 #include "shim/heap.h"
 #include "shim/loaded.h"
-#include "shim/marks.h"
 #include "shim/next.h"
 #include "shim/origin.h"
+#include "shim/peek.h"
 #include "shim/raw.h"
 #include "shim/self.h"
 
@@ -51,9 +53,19 @@ static struct {
 	unw_addr_space_t space;
 } unwinder;
 
-#define ATTEMPTS 8 /* at loading it; the account is full when we try */
+#define ATTEMPTS 8 /* at loading it */
 static int attempts;
 static bool is_ready;
+
+/* The account is full when it is loaded, and loading allocates. So that much heap is kept
+ * from the start, untouched, and let go just before. */
+#define BALLAST_BYTES ((size_t)128 << 10)
+static void *ballast;
+
+__attribute__((constructor(102))) static void blame_start(void)
+{
+	ballast = malloc(BALLAST_BYTES);
+}
 
 static __thread __attribute__((tls_model("initial-exec"))) bool walking;
 
@@ -64,7 +76,6 @@ bool blame_is_walking(void)
 
 /* --- the stack we walk --- */
 
-#define STACK_MOST_BYTES ((uintptr_t)64 << 20)
 #define STACK_NEED_BYTES ((uintptr_t)64 << 10) /* for loading; 12 KiB were used */
 #define REGISTERS 17			       /* as libunwind counts them: UNW_X86_64_RIP is 16 */
 
@@ -91,20 +102,10 @@ static inline __attribute__((always_inline)) void registers_read(uintptr_t *reg)
 			 : "rax", "memory");
 }
 
-static bool page_is_ours(uintptr_t page)
-{
-	return pagemap_count(&marks, PAGEMAP_CHARGED, page, 1) == 1;
-}
-
-/* Paid-for memory above where we stand is stack; all else must be a module's tables. */
 static bool is_readable(struct walk *w, uintptr_t address)
 {
 	uintptr_t page = address & ~(PAGE_BYTES - 1);
-	struct dl_find_object o;
-	if (page == w->known_page)
-		return true;
-	bool stack = address >= w->reg[UNW_X86_64_RSP] && address - w->reg[UNW_X86_64_RSP] < STACK_MOST_BYTES;
-	if (!(stack && page_is_ours(page)) && _dl_find_object((void *)address, &o) != 0)
+	if (page != w->known_page && !peek_is_readable(page))
 		return false;
 	w->known_page = page;
 	return true;
@@ -113,8 +114,10 @@ static bool is_readable(struct walk *w, uintptr_t address)
 static bool stack_has_room(void)
 {
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-	return pagemap_count(&marks, PAGEMAP_CHARGED, here - STACK_NEED_BYTES, pages_of(STACK_NEED_BYTES)) ==
-	       pages_of(STACK_NEED_BYTES);
+	for (uintptr_t below = PAGE_BYTES; below <= STACK_NEED_BYTES; below += PAGE_BYTES)
+		if (!peek_is_readable(here - below))
+			return false;
+	return true;
 }
 
 /* --- what libunwind asks of an address space --- */
@@ -208,9 +211,11 @@ static bool functions_find(void *library)
 	return true;
 }
 
+/* Its cache has a lock, which a fork could leave locked in the child: none. */
 static int first_use(void *walk)
 {
 	unw_cursor_t cursor;
+	unwinder.set_caching_policy(unwinder.space, UNW_CACHE_NONE);
 	return unwinder.init_remote(&cursor, unwinder.space, walk);
 }
 
@@ -231,6 +236,8 @@ static bool unwinder_load(struct walk *w)
 {
 	unw_accessors_t accessors = { find_proc_info, put_unwind_info, get_dyn_info_list_addr, access_mem,
 				      access_reg,     access_fpreg,    resume,		       get_proc_name };
+	free(ballast);
+	ballast = NULL;
 	void *library = next()->dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_LOCAL);
 	if (!library)
 		return false;
@@ -238,18 +245,15 @@ static bool unwinder_load(struct walk *w)
 	if (!functions_find(library))
 		return false;
 	unwinder.space = unwinder.create_addr_space(&accessors, 0);
-	if (!unwinder.space)
-		return false;
-	/* Its cache has a lock, which a fork could leave locked in the child. */
-	unwinder.set_caching_policy(unwinder.space, UNW_CACHE_NONE);
-	return first_use_apart(w);
+	return unwinder.space && first_use_apart(w);
 }
 
 /* The loader must not be entered from within itself, which is where its allocations come
- * from; and allocations of ours must be possible. */
+ * from, nor from a signal handler. */
 static bool may_load(const void *caller)
 {
-	return attempts < ATTEMPTS && !confined() && !origin_is_loader((uintptr_t)caller) && stack_has_room();
+	return attempts < ATTEMPTS && !confined() && !origin_is_loader((uintptr_t)caller) && stack_has_room() &&
+	       !handler_is_running();
 }
 
 /* --- one walker at a time --- */

@@ -23,9 +23,11 @@
 
 #include "reserve/pagemap.h"
 #include "shim/afford.h"
+#include "shim/arenas.h"
 #include "shim/charge.h"
 #include "shim/door.h"
 #include "shim/fork.h"
+#include "shim/handler.h"
 #include "shim/map.h"
 #include "shim/refuse.h"
 #include "shim/self.h"
@@ -289,42 +291,6 @@ int heap_door_thread(pthread_t *ret, const pthread_attr_t *attr, void *(*start)(
 	return error;
 }
 
-/* --- an arena for a new thread --- */
-
-/* jemalloc 5.3.0 makes a thread's arena at its first allocation and does not survive a no
- * there (src/tcache.c:tsd_tcache_data_init takes what arena_choose returns). So the next
- * arena is made before the thread is, where a no can still be said. */
-static bool arena_make(unsigned next)
-{
-	unsigned own;
-	size_t bytes = sizeof own;
-	if (mallctl("thread.arena", &own, &bytes, NULL, 0) != 0)
-		return true; /* arenas go by CPU: MALLOC_CONF said so */
-	if (mallctl("thread.arena", NULL, NULL, &next, sizeof next) != 0)
-		return false;
-	mallctl("thread.arena", NULL, NULL, &own, sizeof own);
-	return true;
-}
-
-bool heap_prepare_thread(void)
-{
-	static unsigned made = 1; /* arena 0 is there */
-	static unsigned arenas;   /* as many as threads are given to */
-	size_t bytes = sizeof arenas;
-	if (heap_is_locked())
-		return true;
-	if (arenas == 0 && mallctl("opt.narenas", &arenas, &bytes, NULL, 0) != 0)
-		return true;
-	unsigned next = __atomic_load_n(&made, __ATOMIC_RELAXED);
-	if (next >= arenas)
-		return true;
-	if (!arena_make(next) && !(heap_trim() && arena_make(next)))
-		return false;
-	/* Relaxed: made twice is made once. */
-	__atomic_compare_exchange_n(&made, &next, next + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-	return true;
-}
-
 /* --- the locks --- */
 
 /* Counted before it is held and until after it is not: a signal may come in between. */
@@ -363,6 +329,7 @@ static void heap_in_child(void)
 {
 	here.locks = 0;
 	vmas_child();
+	arenas_child();
 }
 
 int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
@@ -375,17 +342,17 @@ int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(
 
 /* --- purging --- */
 
-static bool purge(bool flush)
+/* Where the caller is known to be outside of jemalloc. */
+static bool purge(void)
 {
-	if (here.purging || here.locks != 0 || self.state == SELF_EARLY || space_is_borrowed())
+	if (here.purging || here.locks != 0 || space_is_borrowed())
 		return false;
 	int error = errno;
 	uint64_t before = here.given;
 	here.purging = true;
 	/* This thread's cache (there may be none), then every arena (4096 stands for all of them,
 	 * jemalloc(3), arena.<i>.purge). */
-	if (flush)
-		mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
 	mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
 	here.purging = false;
 	here.refused = REASON_NONE; /* for its own tables, perhaps; no allocation is waiting for it */
@@ -393,16 +360,24 @@ static bool purge(bool flush)
 	return here.given != before;
 }
 
-/* The cache stays: it has no lock, and the caller may be a signal handler that interrupted
- * this very thread in the middle of it. */
 bool heap_purge(void)
 {
-	return purge(false);
+	return self.state == SELF_MEMBER && !handler_is_running() && purge();
 }
 
 bool heap_trim(void)
 {
-	return purge(true);
+	return purge();
+}
+
+/* Before we join (shim/start.c): what jemalloc needs to start with belongs to the price of
+ * the program, and cannot be refused to it any more. */
+__attribute__((constructor(101))) static void heap_start(void)
+{
+	void *first = malloc(1);
+	__asm__ volatile("" : "+r"(first)); /* or the compiler would do without both */
+	free(first);
+	arenas_start();
 }
 
 /* --- an allocation that failed --- */

@@ -6,22 +6,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Gives back every page that the heap holds and does not need. True if there was one; false
- * also where it cannot be done: within a purge, inside jemalloc (a signal handler may find
- * itself there), in a child of vfork. errno stays. */
+/* Gives back every page that the heap holds and does not need, before a member is refused
+ * something. True if there was one; false also where it cannot be done: within a purge,
+ * inside jemalloc, in a signal handler, in a child of vfork. errno stays. */
 bool heap_purge(void);
 
-/* The same, and what this thread has cached: only where it is certain that the thread is not
- * inside malloc or free, not even interrupted there. */
+/* The same, member or not: because the program says so (malloc_trim(3)), or where it is
+ * certain that the thread is not inside malloc or free, not even interrupted there. */
 bool heap_trim(void);
 
 /* Is the calling thread inside jemalloc, holding one of its locks? Then malloc would wait
  * for itself. */
 bool heap_is_locked(void);
-
-/* A thread is about to be made: is there room for the arena it will want? False: no, it must
- * not be made. Allocates; errno may change. */
-bool heap_prepare_thread(void);
 
 /* --- for shim/malloc.c: an allocation that failed --- */
 

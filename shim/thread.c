@@ -15,7 +15,6 @@
 #include "shim/afford.h"
 #include "shim/charge.h"
 #include "shim/door.h"
-#include "shim/heap.h"
 #include "shim/loaded.h"
 #include "shim/map.h"
 #include "shim/next.h"
@@ -173,13 +172,6 @@ static struct thread_call *call_make(uint64_t pages, void *arg)
 	int error = errno;
 	if (!afford(OP_THREAD, pages, CATEGORY_THREAD, &paid))
 		return NULL;
-	if (!heap_prepare_thread()) {
-		charge_give(paid, CATEGORY_THREAD);
-		door_refused(OP_THREAD, bytes_of(pages), REASON_LIMIT);
-		errno = error;
-		return NULL;
-	}
-	errno = error;
 	struct thread_call *call = call_claim();
 	if (!call) {
 		charge_give(paid, CATEGORY_THREAD);

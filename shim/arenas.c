@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* A thread's first allocation, when the account is full. jemalloc 5.3.0 then makes the thread
+ * a cache, and perhaps an arena to go with it, and does not look whether there was memory for
+ * either: the thread dies at address zero (src/tcache.c:tsd_tcache_data_init). So we stand
+ * between (the linker's --wrap): a new arena is made here, where it may fail, and jemalloc
+ * is only told of it when it is there; and a thread that gets no cache goes without. */
+#include "shim/arenas.h"
+
+#include <stdint.h>
+
+#include "include/base.h"
+#include "shim/raw.h"
+
+/* jemalloc's, from 5.3.0 on: src/jemalloc.c, src/arena.c, src/tcache.c. */
+extern unsigned je_narenas_auto; /* arenas that threads are spread over */
+extern void *je_arenas[];
+extern bool je_opt_tcache;
+extern const char je_arena_config_default[];
+extern void *je_arena_init(void *tsd, unsigned n, const void *config);
+extern unsigned je_arena_nthreads_get(void *arena, bool internal);
+
+extern bool __real_je_tsd_tcache_enabled_data_init(void *tsd) __attribute__((weak));
+extern void *__real_je_arena_palloc(void *tsd, void *arena, size_t bytes, size_t alignment, bool zero,
+				    void *tcache) __attribute__((weak));
+bool __wrap_je_tsd_tcache_enabled_data_init(void *tsd);
+void *__wrap_je_arena_palloc(void *tsd, void *arena, size_t bytes, size_t alignment, bool zero, void *tcache);
+
+/* As many as jemalloc was configured for; 0: not started yet. */
+static unsigned arenas_most;
+
+static __thread __attribute__((tls_model("initial-exec"))) struct {
+	bool starting;
+	bool starved; /* of its cache */
+} here;
+
+void arenas_start(void)
+{
+	arenas_most = je_narenas_auto;
+	__atomic_store_n(&je_narenas_auto, 1, __ATOMIC_RELAXED);
+}
+
+/* As jemalloc does it: another arena, while there are fewer than there may be and none of
+ * them is idle. */
+static void arenas_grow(void *tsd)
+{
+	unsigned n = __atomic_load_n(&je_narenas_auto, __ATOMIC_ACQUIRE);
+	if (n >= arenas_most)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		if (je_arena_nthreads_get(__atomic_load_n(&je_arenas[i], __ATOMIC_ACQUIRE), false) == 0)
+			return;
+	/* Two threads may do it at once: they get the same one, and raise the number once.
+	 * Release: pairs with the acquire above. */
+	if (je_arena_init(tsd, n, je_arena_config_default))
+		__atomic_compare_exchange_n(&je_narenas_auto, &n, n + 1, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED);
+}
+
+static bool switch_is_taken;
+
+/* What jemalloc does where caches are switched off altogether. Others who start meanwhile go
+ * without, too. */
+static void start_without_cache(void *tsd)
+{
+	/* Acquire: pairs with the release below. */
+	while (__atomic_exchange_n(&switch_is_taken, true, __ATOMIC_ACQUIRE))
+		raw_call0(SYS_sched_yield);
+	__atomic_store_n(&je_opt_tcache, false, __ATOMIC_RELAXED);
+	__real_je_tsd_tcache_enabled_data_init(tsd);
+	__atomic_store_n(&je_opt_tcache, true, __ATOMIC_RELAXED);
+	__atomic_store_n(&switch_is_taken, false, __ATOMIC_RELEASE);
+}
+
+void arenas_child(void)
+{
+	if (__atomic_exchange_n(&switch_is_taken, false, __ATOMIC_RELAXED))
+		je_opt_tcache = true;
+}
+
+bool __wrap_je_tsd_tcache_enabled_data_init(void *tsd)
+{
+	arenas_grow(tsd);
+	here.starting = true;
+	here.starved = false;
+	__real_je_tsd_tcache_enabled_data_init(tsd);
+	here.starting = false;
+	if (unlikely(here.starved))
+		start_without_cache(tsd);
+	return false;
+}
+
+/* Of all aligned allocations the only one made while a thread starts is its cache. */
+void *__wrap_je_arena_palloc(void *tsd, void *arena, size_t bytes, size_t alignment, bool zero, void *tcache)
+{
+	void *p = __real_je_arena_palloc(tsd, arena, bytes, alignment, zero, tcache);
+	if (unlikely(!p && here.starting))
+		here.starved = true;
+	return p;
+}
