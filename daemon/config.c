@@ -7,21 +7,15 @@
 
 #include <confuse.h>
 #include <errno.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/proc.h"
 #include "daemon/source.h"
-#include "reserve/size.h"
+#include "daemon/value.h"
 
 #define WARN_DEFAULT "80%"
-
-enum key { KEY_LIMIT, KEY_GUARANTEE, KEY_WARN, KEY_MODE, KEY_FORK, KEY_NORESERVE, KEY_CGROUP, KEY_USERS, KEY_N };
-
-static const char *const key_name[KEY_N] = { "limit", "guarantee", "warn",   "mode",
-					     "fork",  "noreserve", "cgroup", "users" };
 
 /* libconfuse's callbacks carry no context, and one file is read at a time. */
 static struct reading {
@@ -52,114 +46,9 @@ __attribute__((format(printf, 2, 3))) static int complain_at(int line, const cha
 	return -1;
 }
 
-/* --- one value --- */
-
-static int size_check(int line, enum key key, const char *value)
+static int complain_if(int line, const char *wrong)
 {
-	uint64_t bytes;
-	int error = size_parse(value, SIZE_MAX_BYTES, &bytes);
-	if (error == -ERANGE)
-		return complain_at(line, "%s = \"%s\" is larger than any machine; write infinity for no bound",
-				   key_name[key], value);
-	if (error)
-		return complain_at(line,
-				   "%s = \"%s\" is not a size; write a number with K, M, G or T, a percentage, "
-				   "or infinity", key_name[key], value);
-	if (key == KEY_LIMIT && bytes == 0)
-		return complain_at(line, "limit = \"%s\" would refuse everything; write a size above 0", value);
-	if (key == KEY_GUARANTEE && bytes == SIZE_INFINITY)
-		return complain_at(line, "guarantee = infinity cannot be kept; write a size or a percentage");
-	return 0;
-}
-
-static int percent_read(const char *value, uint32_t *ret)
-{
-	char *end;
-	unsigned long n = strtoul(value, &end, 10);
-	if (value[0] < '0' || value[0] > '9' || strcmp(end, "%") != 0 || n < 1 || n > 100)
-		return -EINVAL;
-	*ret = (uint32_t)n;
-	return 0;
-}
-
-static int keyword_check(int line, enum key key, const char *value)
-{
-	uint32_t percent;
-	switch (key) {
-	case KEY_MODE:
-		if (strcmp(value, "enforce") == 0 || strcmp(value, "observe") == 0)
-			return 0;
-		return complain_at(line, "mode = \"%s\" is not known; write enforce or observe", value);
-	case KEY_FORK:
-		if (strcmp(value, "strict") == 0 || percent_read(value, &percent) == 0)
-			return 0;
-		return complain_at(line, "fork = \"%s\" is not known; write strict, or a percentage from 1%% to 100%%",
-				   value);
-	default:
-		if (strcmp(value, "charge") == 0 || strcmp(value, "free") == 0)
-			return 0;
-		return complain_at(line, "noreserve = \"%s\" is not known; write charge or free", value);
-	}
-}
-
-static int cgroup_check(int line, const char *value)
-{
-	if (value[0] != '/')
-		return complain_at(line, "cgroup = \"%s\" is not a path; write it as in /proc/PID/cgroup, "
-				   "from / on", value);
-	if (strlen(value) >= CONFIG_CGROUP_BYTES)
-		return complain_at(line, "this cgroup's path is too long; write at most %d bytes",
-				   CONFIG_CGROUP_BYTES - 1);
-	return 0;
-}
-
-static bool number_read(const char *value, uid_t *ret)
-{
-	char *end;
-	errno = 0;
-	unsigned long n = strtoul(value, &end, 10);
-	if (value[0] < '0' || value[0] > '9' || *end || errno || n >= UINT32_MAX)
-		return false;
-	*ret = (uid_t)n;
-	return true;
-}
-
-static bool user_find(const char *value, uid_t *ret)
-{
-	if (number_read(value, ret))
-		return true;
-	const struct passwd *user = getpwnam(value);
-	if (user)
-		*ret = user->pw_uid;
-	return user != NULL;
-}
-
-static int user_check(int line, const char *value, unsigned n)
-{
-	uid_t uid;
-	if (n > CONFIG_USERS)
-		return complain_at(line, "these are more than %u users; write \"*\" for everyone, and cgroup to "
-				   "choose among them", CONFIG_USERS);
-	if (strcmp(value, "*") == 0 || user_find(value, &uid))
-		return 0;
-	return complain_at(line, "no user is called \"%s\"; write a user's name, a number, or \"*\" for everyone",
-			   value);
-}
-
-static int value_check(int line, enum key key, const char *value, unsigned n)
-{
-	switch (key) {
-	case KEY_LIMIT:
-	case KEY_GUARANTEE:
-	case KEY_WARN:
-		return size_check(line, key, value);
-	case KEY_CGROUP:
-		return cgroup_check(line, value);
-	case KEY_USERS:
-		return user_check(line, value, n);
-	default:
-		return keyword_check(line, key, value);
-	}
+	return wrong ? complain_at(line, "%s", wrong) : 0;
 }
 
 /* --- libconfuse's callbacks --- */
@@ -181,7 +70,7 @@ static int on_value(cfg_t *section, cfg_opt_t *option)
 				   key_name[key], *line);
 	*line = section->line;
 	unsigned n = cfg_opt_size(option);
-	return n == 0 ? 0 : value_check(section->line, key, cfg_opt_getnstr(option, n - 1), n);
+	return complain_if(section->line, n ? value_wrong(key, cfg_opt_getnstr(option, n - 1), n) : NULL);
 }
 
 static int on_pool_value(cfg_t *section, cfg_opt_t *option)
@@ -190,22 +79,16 @@ static int on_pool_value(cfg_t *section, cfg_opt_t *option)
 		return complain_at(section->line, "the pool's limit is given twice, first in line %d; remove one",
 				   reading.pool_line);
 	reading.pool_line = section->line;
-	return size_check(section->line, KEY_LIMIT, cfg_opt_getnstr(option, 0));
+	return complain_if(section->line, value_wrong(KEY_LIMIT, cfg_opt_getnstr(option, 0), 1));
 }
 
 static int on_account(cfg_t *root, cfg_opt_t *option)
 {
 	const char *name = cfg_title(cfg_opt_getnsec(option, cfg_opt_size(option) - 1));
 	int line = root->line;
-	if (name[0] == '\0')
-		return complain_at(line, "this account's name is empty; write account \"NAME\" { ... }");
-	if (strlen(name) >= ACCOUNT_NAME_BYTES)
-		return complain_at(line, "account \"%.20s...\" has too long a name; write at most %d bytes", name,
-				   ACCOUNT_NAME_BYTES - 1);
-	for (const char *c = name; *c; c++)
-		if (*c == '/' || (unsigned char)*c < ' ' || *c == 0x7f)
-			return complain_at(line, "this account's name holds a slash or a control character; "
-					   "write letters, digits, . _ and -");
+	int error = complain_if(line, value_name_wrong(name));
+	if (error)
+		return error;
 	if (reading.accounts + 1 > CONFIG_ACCOUNTS)
 		return complain_at(line, "there are more than %u accounts; remove some", CONFIG_ACCOUNTS);
 	reading.accounts++;
@@ -227,14 +110,6 @@ static void on_error(cfg_t *section, const char *format, va_list arguments)
 
 /* --- the whole --- */
 
-/* Pages of a value that was checked; PAGES_MAX for all that a purse cannot hold. */
-static uint32_t pages_read(const char *value, uint64_t whole_bytes)
-{
-	uint64_t bytes = 0;
-	size_parse(value, whole_bytes, &bytes);
-	return (uint32_t)min_u64(pages_of(bytes), PAGES_MAX);
-}
-
 static void admission_fill(cfg_t *section, struct admission *a)
 {
 	const char *cgroup = cfg_getstr(section, "cgroup");
@@ -244,7 +119,7 @@ static void admission_fill(cfg_t *section, struct admission *a)
 		const char *value = cfg_getnstr(section, "users", i);
 		if (strcmp(value, "*") == 0)
 			a->everyone = true;
-		else if (user_find(value, &a->user[a->users]))
+		else if (value_user(value, &a->user[a->users]))
 			a->users++;
 	}
 }
@@ -259,17 +134,18 @@ static int policy_fill(cfg_t *section, const char *name, const int line[KEY_N], 
 {
 	const char *limit = cfg_getstr(section, "limit"), *guarantee = cfg_getstr(section, "guarantee");
 	const char *warn = cfg_getstr(section, "warn"), *fork_ = cfg_getstr(section, "fork");
-	p->limit = limit ? pages_read(limit, reading.pool_bytes) : PAGES_MAX;
-	p->guarantee = guarantee ? pages_read(guarantee, reading.pool_bytes) : 0;
+	p->limit = limit ? value_pages(limit, reading.pool_bytes) : PAGES_MAX;
+	p->guarantee = guarantee ? value_pages(guarantee, reading.pool_bytes) : 0;
 	p->warn = p->limit == PAGES_MAX && (!warn || strchr(warn, '%')) ? PAGES_MAX :
-		  pages_read(warn ? warn : WARN_DEFAULT, bytes_of(p->limit));
+		  value_pages(warn ? warn : WARN_DEFAULT, bytes_of(p->limit));
 	p->mode = is_word(section, KEY_MODE, "observe") ? ACCOUNT_OBSERVE : ACCOUNT_ENFORCE;
 	p->noreserve_free = is_word(section, KEY_NORESERVE, "free");
 	p->fork_percent = 100;
 	if (fork_)
-		percent_read(fork_, &p->fork_percent);
+		value_percent(fork_, &p->fork_percent);
 	if (p->limit == 0)
-		return complain_at(line[KEY_LIMIT], "account \"%s\": its limit is less than a page; write more", name);
+		return complain_at(line[KEY_LIMIT], "account \"%s\": its limit is less than a page; write more",
+				   name);
 	if (p->guarantee > p->limit)
 		return complain_at(line[KEY_GUARANTEE],
 				   "account \"%s\": its guarantee is more than its limit; lower the guarantee or "
@@ -295,10 +171,11 @@ static int guarantees_check(const struct config *c)
 static int config_fill(cfg_t *root, struct config *c)
 {
 	const char *limit = cfg_getstr(cfg_getsec(root, "pool"), "limit");
-	c->pool = pages_read(limit ? limit : CONFIG_DEFAULT_POOL, reading.machine_bytes);
+	c->pool = value_pages(limit ? limit : CONFIG_DEFAULT_POOL, reading.machine_bytes);
 	if (c->pool == 0 && reading.machine_bytes == 0)
-		return complain_at(reading.pool_line, "the pool's limit is a part of RAM and swap, but /proc/meminfo does "
-				   "not tell how much there is; write a size instead of a percentage");
+		return complain_at(reading.pool_line,
+				   "the pool's limit is a part of RAM and swap, but /proc/meminfo does not tell how "
+				   "much there is; write a size instead of a percentage");
 	if (c->pool == 0)
 		return complain_at(reading.pool_line, "the pool's limit is less than a page; write more");
 	reading.pool_bytes = c->pool == PAGES_MAX ? reading.machine_bytes : bytes_of(c->pool);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Each complaint names the value as it was written and says what would do; line and file
+ * are put in front of it by the caller, who knows them. */
+#include "daemon/value.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/config.h"
+#include "reserve/size.h"
+
+const char *const key_name[KEY_N] = { "limit", "guarantee", "warn",   "mode",
+				      "fork",  "noreserve", "cgroup", "users" };
+
+__attribute__((format(printf, 1, 2))) static const char *wrong(const char *format, ...)
+{
+	static char sentence[512];
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(sentence, sizeof sentence, format, arguments);
+	va_end(arguments);
+	return sentence;
+}
+
+static const char *size_wrong(enum key key, const char *value)
+{
+	uint64_t bytes;
+	int error = size_parse(value, SIZE_MAX_BYTES, &bytes);
+	if (error == -ERANGE)
+		return wrong("%s = \"%s\" is larger than any machine; write infinity for no bound", key_name[key], value);
+	if (error)
+		return wrong("%s = \"%s\" is not a size; write a number with K, M, G or T, a percentage, or infinity",
+			     key_name[key], value);
+	if (key == KEY_LIMIT && bytes == 0)
+		return wrong("limit = \"%s\" would refuse everything; write a size above 0", value);
+	if (key == KEY_GUARANTEE && bytes == SIZE_INFINITY)
+		return wrong("guarantee = infinity cannot be kept; write a size or a percentage");
+	return NULL;
+}
+
+static const char *word_wrong(enum key key, const char *value, const char *one, const char *two)
+{
+	if (strcmp(value, one) == 0 || strcmp(value, two) == 0)
+		return NULL;
+	return wrong("%s = \"%s\" is not known; write %s or %s", key_name[key], value, one, two);
+}
+
+static const char *fork_wrong(const char *value)
+{
+	uint32_t percent;
+	if (strcmp(value, "strict") == 0 || value_percent(value, &percent) == 0)
+		return NULL;
+	return wrong("fork = \"%s\" is not known; write strict, or a percentage from 1%% to 100%%", value);
+}
+
+static const char *cgroup_wrong(const char *value)
+{
+	if (value[0] != '/')
+		return wrong("cgroup = \"%s\" is not a path; write it as in /proc/PID/cgroup, from / on", value);
+	if (strlen(value) >= CONFIG_CGROUP_BYTES)
+		return wrong("this cgroup's path is too long; write at most %d bytes", CONFIG_CGROUP_BYTES - 1);
+	return NULL;
+}
+
+static const char *user_wrong(const char *value, unsigned n)
+{
+	uid_t uid;
+	if (n > CONFIG_USERS)
+		return wrong("these are more than %u users; write \"*\" for everyone, and cgroup to choose among them",
+			     CONFIG_USERS);
+	if (strcmp(value, "*") == 0 || value_user(value, &uid))
+		return NULL;
+	return wrong("no user is called \"%s\"; write a user's name, a number, or \"*\" for everyone", value);
+}
+
+const char *value_wrong(enum key key, const char *value, unsigned n)
+{
+	switch (key) {
+	case KEY_MODE:
+		return word_wrong(key, value, "enforce", "observe");
+	case KEY_FORK:
+		return fork_wrong(value);
+	case KEY_NORESERVE:
+		return word_wrong(key, value, "charge", "free");
+	case KEY_CGROUP:
+		return cgroup_wrong(value);
+	case KEY_USERS:
+		return user_wrong(value, n);
+	default:
+		return size_wrong(key, value);
+	}
+}
+
+const char *value_name_wrong(const char *name)
+{
+	if (name[0] == '\0')
+		return wrong("this account's name is empty; write account \"NAME\" { ... }");
+	if (strlen(name) >= ACCOUNT_NAME_BYTES)
+		return wrong("account \"%.20s...\" has too long a name; write at most %d bytes", name,
+			     ACCOUNT_NAME_BYTES - 1);
+	for (const char *c = name; *c; c++)
+		if (*c == '/' || (unsigned char)*c < ' ' || *c == 0x7f)
+			return wrong("this account's name holds a slash or a control character; write letters, digits, "
+				     ". _ and -");
+	return NULL;
+}
+
+uint32_t value_pages(const char *value, uint64_t whole_bytes)
+{
+	uint64_t bytes = 0;
+	size_parse(value, whole_bytes, &bytes);
+	return (uint32_t)min_u64(pages_of(bytes), PAGES_MAX);
+}
+
+int value_percent(const char *value, uint32_t *ret)
+{
+	char *end;
+	unsigned long n = strtoul(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || strcmp(end, "%") != 0 || n < 1 || n > 100)
+		return -EINVAL;
+	*ret = (uint32_t)n;
+	return 0;
+}
+
+static bool is_number(const char *value, uid_t *ret)
+{
+	char *end;
+	errno = 0;
+	unsigned long n = strtoul(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || *end || errno || n >= UINT32_MAX)
+		return false;
+	*ret = (uid_t)n;
+	return true;
+}
+
+bool value_user(const char *value, uid_t *ret)
+{
+	if (is_number(value, ret))
+		return true;
+	const struct passwd *user = getpwnam(value);
+	if (user)
+		*ret = user->pw_uid;
+	return user != NULL;
+}
