@@ -153,6 +153,7 @@ bool account_is_sound(const struct account *a)
 	       PURSE_USED(word) <= a->granted;
 }
 
+/* All of them, whatever the ledger says about where looking may stop. */
 static bool slots_are_free(const struct ledger *l)
 {
 	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
@@ -164,7 +165,8 @@ static bool slots_are_free(const struct ledger *l)
 /* May the object be there when nobody is? */
 static bool object_is_left(const struct ledger *l, uint32_t o, uint64_t word, uint64_t state)
 {
-	return OBJECT_KIND(state) == OBJECT_SYSV && !object_is_held(l, o) && PURSE_GRANTED(word) == PURSE_USED(word);
+	return OBJECT_KIND(state) == OBJECT_SYSV && !object_is_held(l, o) &&
+	       PURSE_GRANTED(word) == PURSE_USED(word);
 }
 
 bool account_is_clean(const struct account *a)
@@ -237,8 +239,9 @@ void account_reformat(struct account *a)
 
 struct pool_account account_in_pool(struct account *a)
 {
-	struct pool_account p = { .limit = a->policy.limit, .guarantee = a->policy.guarantee, .granted = a->granted,
-				  .used = a->granted, .observe = a->policy.mode == ACCOUNT_OBSERVE };
+	struct pool_account p = { .limit = a->policy.limit, .guarantee = a->policy.guarantee,
+				  .granted = a->granted, .used = a->granted,
+				  .observe = a->policy.mode == ACCOUNT_OBSERVE };
 	uint64_t word = purse_read(&a->ledger->header.purse);
 	if (!a->damaged && PURSE_GRANTED(word) == a->granted && PURSE_USED(word) <= a->granted)
 		p.used = a->counted = PURSE_USED(word);

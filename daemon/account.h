@@ -25,7 +25,7 @@ struct member {
 	uint32_t chain;       /* the next member in the bucket of its pid: place + 1 */
 	uint32_t queue;       /* the next of those dying: slot + 1 */
 	uint8_t life;         /* enum member_life */
-	bool guessed;         /* an orphaned slot, and a process that might be the one in it */
+	bool guessed;         /* hearsay: who is in the slot was told by its parent, or guessed by us */
 };
 
 struct account {
@@ -53,7 +53,6 @@ struct account {
 
 	int64_t attention_ns;   /* how long /proc may still be read on its behalf (daemon/births.h) */
 	uint64_t attended_ns;   /* when that was last added to */
-	uint32_t look_from;     /* the slot to begin the next look at */
 
 	bool damaged;
 	uint64_t damage_next_ns; /* not looked at before */

@@ -96,27 +96,31 @@ static void guess_withdraw(struct broker *b, struct account *a, uint32_t s)
 {
 	int32_t guess = a->member[s].pid;
 	member_unwatch(b, a, s);
-	if (__atomic_compare_exchange_n(&a->ledger->slot[s].pid, &guess, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	int32_t *pid = &a->ledger->slot[s].pid;
+	if (__atomic_compare_exchange_n(pid, &guess, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		orphan_mark(a, s);
 	else
 		a->doubts++;
 }
 
 /* Is another slot of this account watched for the very same process? One of the two is
- * wrong. A guess gives way; so does an embryo, whose pid may have been written late by a
- * parent that was slow (reserve/embryo.c). Two living slots no honest member can make. */
+ * wrong. Hearsay gives way to a child that says itself where it is; an embryo, whose pid
+ * may have been written late by a parent that was slow (reserve/embryo.c), gives way to
+ * whoever was there before. Two slots in which one process says it is, no honest member
+ * can make. */
 static bool claim_conflicts(const struct claim *c, uint64_t start_ticks)
 {
 	struct account *a = c->account;
 	struct member *other = registry_find(c->broker, a, c->pid);
 	if (!other || other->start_ticks != start_ticks)
 		return false;
+	if (SLOT_STATE(c->word) != SLOT_LIVE)
+		return true;
 	if (other->guessed) {
 		guess_withdraw(c->broker, a, member_slot(a, other));
 		return false;
 	}
-	if (SLOT_STATE(c->word) == SLOT_LIVE)
-		damage_found(c->broker, a, "two slots claim one process");
+	damage_found(c->broker, a, "two slots claim one process");
 	return true;
 }
 
@@ -152,7 +156,8 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 	if (pidfd < 0 && errno != EMFILE && errno != ENFILE)
 		return VERDICT_GONE;
 	/* The pidfd first and asked last: what was read between belongs to its process. */
-	enum verdict verdict = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, &st) != 0 ? VERDICT_GONE :
+	bool gone = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, &st) != 0;
+	enum verdict verdict = gone ? VERDICT_GONE :
 			       claim_conflicts(c, st.start_ticks) ? VERDICT_GONE : claim_connect(c, &st);
 	if (pidfd >= 0 && pidfd_is_gone(pidfd))
 		verdict = VERDICT_GONE;
@@ -185,6 +190,7 @@ static void claim_settle(const struct claim *c)
 		uid_t uid = 0;
 		proc_uid(c->pid, &uid);
 		births_enter(c->broker, a, c->s, c->word, c->pid, uid, pidfd);
+		a->member[c->s].guessed = embryo;
 		return;
 	}
 	/* The slot of a dead child is settled at once, unless its parent lives and may be
@@ -224,7 +230,8 @@ int32_t births_pid(const struct account *a, uint32_t s, uint64_t word)
 static bool word_is_possible(uint64_t word)
 {
 	enum slot_state state = SLOT_STATE(word);
-	return state == SLOT_FREE || state == SLOT_LIVE || (state == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS);
+	return state == SLOT_FREE || state == SLOT_LIVE ||
+	       (state == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS);
 }
 
 bool guess_is_wrong(const struct account *a, uint32_t s, uint64_t word)
@@ -236,7 +243,8 @@ bool guess_is_wrong(const struct account *a, uint32_t s, uint64_t word)
 
 static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inherited)
 {
-	struct claim c = { .broker = b, .account = a, .s = s, .word = slot_read(a->ledger, s), .inherited = inherited };
+	struct claim c = { .broker = b, .account = a, .s = s, .inherited = inherited };
+	c.word = slot_read(a->ledger, s);
 	struct member *m = &a->member[s];
 	bool taken = SLOT_STATE(c.word) != SLOT_FREE;
 	if (!word_is_possible(c.word) ||

@@ -80,6 +80,8 @@ static int account_configure(struct broker *b, const struct config_account *c)
 static void account_end(struct broker *b, struct account *a)
 {
 	damage_forget(a);
+	if (b->gone < BOOKS_ACCOUNTS)
+		b->gone_inode[b->gone++] = a->inode;
 	account_forget(a);
 	b->keeper_stale = true;
 }
@@ -170,7 +172,9 @@ void broker_tick(struct broker *b)
 /* An idle account needs no looking after, unless something of it is still charged. */
 static bool needs_slow(const struct account *a)
 {
-	return a->retired || a->unsettled || (a->unchecked && a->members == 0) || (!a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) > 0);
+	if (a->retired || a->unsettled || (a->unchecked && a->members == 0))
+		return true;
+	return !a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) > 0;
 }
 
 uint64_t broker_next_ns(const struct broker *b)

@@ -30,6 +30,8 @@ struct broker {
 	uint64_t joined;      /* members let in since the start */
 	uint32_t turned_away;
 	bool keeper_stale; /* the ledgers to keep have changed */
+	uint32_t gone;     /* of those, how many need not be kept any more: their inodes */
+	uint64_t gone_inode[BOOKS_ACCOUNTS];
 };
 
 /* An empty broker: books and an epoll for members, no socket, no accounts. 0 or -errno. */

@@ -38,7 +38,7 @@ static bool slot_lives(const struct account *a, uint32_t s)
 static bool anybody_lives(const struct broker *b)
 {
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
-		for (uint32_t s = 0; b->account[i].ledger && s < LEDGER_SLOTS; s++)
+		for (uint32_t s = 0; b->account[i].ledger && s < ledger_slots(b->account[i].ledger); s++)
 			if (slot_lives(&b->account[i], s))
 				return true;
 	return false;

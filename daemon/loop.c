@@ -60,6 +60,8 @@ int loop_init(struct loop *l)
 
 static void store_ledgers(struct loop *l)
 {
+	for (uint32_t i = 0; i < l->broker->gone; i++)
+		notify_unstore_ledger(&l->notify, l->broker->gone_inode[i]);
 	notify_store_books(&l->notify, l->broker->books_fd);
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
 		if (l->broker->account[i].ledger)
@@ -69,17 +71,20 @@ static void store_ledgers(struct loop *l)
 void loop_keep(struct loop *l)
 {
 	l->broker->keeper_stale = false;
-	if (l->notify.stores) {
+	if (l->notify.stores)
 		store_ledgers(l);
-		return;
-	}
-	if (l->state.dir < 0)
+	l->broker->gone = 0;
+	if (l->notify.stores || l->state.dir < 0)
 		return;
 	int error = keeper_replace(&l->keeper, l->broker, &l->state);
-	if (error && !l->kept_at_all)
+	if (error) {
+		l->broker->keeper_stale = true;
+		l->keep_ns = l->broker->now_ns + NS_PER_S;
+	}
+	if (error && !l->unkept)
 		log_warning("the ledgers are not kept (%s): should this broker be killed, the next one will not know "
 			    "its members", strerror(-error));
-	l->kept_at_all = error != 0;
+	l->unkept = error != 0;
 }
 
 static void on_reload(struct loop *l)
@@ -117,6 +122,7 @@ static void on_child(struct loop *l)
 		log_warning("the keeper of the ledgers was killed; another one is started");
 		l->keeper.pid = 0;
 		l->broker->keeper_stale = true;
+		l->keep_ns = l->keeper.since_ns + NS_PER_S; /* one that dies at once is not started at once */
 	}
 }
 
@@ -205,11 +211,9 @@ static void look_around(struct loop *l)
 		l->ending = true;
 }
 
-/* A keeper that dies at once is not started again at once. */
 static void keep_if_stale(struct loop *l)
 {
-	if (l->broker->keeper_stale && (l->keeper.pid > 0 || l->keeper.since_ns == 0 ||
-					l->broker->now_ns - l->keeper.since_ns >= NS_PER_S))
+	if (l->broker->keeper_stale && l->broker->now_ns >= l->keep_ns)
 		loop_keep(l);
 }
 
@@ -222,7 +226,7 @@ static uint64_t next_ns(const struct loop *l)
 	if (l->reload.pid > 0)
 		next = min_u64(next, l->reload.since_ns + RELOAD_PATIENCE_NS);
 	if (l->broker->keeper_stale)
-		next = min_u64(next, l->keeper.since_ns + NS_PER_S);
+		next = min_u64(next, l->keep_ns);
 	return l->deaf ? min_u64(next, l->broker->now_ns + TICK_NS) : next;
 }
 

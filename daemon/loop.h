@@ -28,7 +28,8 @@ struct loop {
 	uint64_t alarm_ns;    /* what the timer is set to */
 	uint64_t alive_ns;    /* last sign of life to the service manager */
 	uint64_t occupied_ns; /* when there last was a member, or the start */
-	bool kept_at_all;     /* the keeper was refused once; said so */
+	uint64_t keep_ns;     /* a keeper is not started again before */
+	bool unkept;          /* there is none, and that was said */
 };
 
 /* Makes epoll, timer and signalfd, and registers what `l` holds; signals are blocked from

@@ -30,8 +30,9 @@ static void orphan_clear(struct account *a, uint32_t s)
 static bool is_lost_child(struct broker *b, const struct account *a, int32_t pid)
 {
 	struct proc_stat st;
-	return pid != getpid() && !registry_find(b, a, pid) && proc_stat(pid, &st) == 0 && st.state != 'Z' && st.state != 'X' &&
-	       !registry_find(b, a, st.parent) && proc_maps(pid, a->inode) > 0;
+	if (pid == getpid() || registry_find(b, a, pid) || proc_stat(pid, &st) != 0)
+		return false;
+	return st.state != 'Z' && st.state != 'X' && !registry_find(b, a, st.parent) && proc_maps(pid, a->inode) > 0;
 }
 
 /* Still without a process? A child may have adopted its slot meanwhile, and says so. */
@@ -62,8 +63,14 @@ static void orphan_give(struct broker *b, struct account *a, int32_t pid)
 	if (s == LEDGER_SLOTS)
 		return;
 	struct slot *slot = &a->ledger->slot[s];
+	int32_t said = __atomic_load_n(&slot->pid, __ATOMIC_RELAXED);
+	/* Its child may adopt it this instant, and knows better: what it writes stays. */
+	if (births_pid(a, s, slot_read(a->ledger, s)) > 0 ||
+	    !__atomic_compare_exchange_n(&slot->pid, &said, pid, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+		a->doubts++;
+		return;
+	}
 	__atomic_fetch_and(&slot->flags, ~SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->pid, pid, __ATOMIC_RELEASE);
 	uid_t uid = 0;
 	proc_uid(pid, &uid);
 	births_enter(b, a, s, word, pid, uid, pidfd_open(pid, 0));

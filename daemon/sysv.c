@@ -41,7 +41,7 @@ static void object_end(struct ledger *l, uint32_t o)
 
 void sysv_release(struct account *a)
 {
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+	for (uint32_t o = 0; o < ledger_objects(a->ledger); o++)
 		if (is_left_over(a->ledger, o))
 			object_end(a->ledger, o);
 }
