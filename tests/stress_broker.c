@@ -313,6 +313,44 @@ static void storm(uint32_t members, bool kill_broker)
 	ledger_unmap(l);
 }
 
+/* As many as there are, killed by one signal. */
+static void crowd_dies(uint32_t n)
+{
+	int line[2];
+	char said[64];
+	pid_t group = 0;
+	if (pipe(line) != 0)
+		abort();
+	for (uint32_t i = 0; i < n; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct peer_member m;
+			bool ok = peer_join(socket_path, "storm", &m) == 0 && peer_take(&m, 1 + i % 50) == REASON_NONE;
+			if (write(line[1], ok ? "y" : "n", 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		setpgid(pid, group);
+		group = group ? group : pid;
+	}
+	for (uint32_t i = 0, no = 0; i < n && no == 0; i++) {
+		no = read(line[0], said, 1) != 1 || said[0] != 'y';
+		CHECK(!no, "one of the crowd did not get in");
+	}
+	struct ledger *l = view("storm");
+	CHECK(members_of("storm") == n, "%u of %u are watched", members_of("storm"), n);
+	kill(-group, SIGKILL);
+	while (waitpid(-group, NULL, 0) > 0)
+		;
+	double ms = zero_after_ms(l);
+	CHECK(ms < DEADLINE_MS, "the account came back after %.1f ms", ms);
+	printf("crowd: %u members killed by one signal; account at 0 %.2f ms after the last was waited for\n", n, ms);
+	ledger_unmap(l);
+	close(line[0]);
+	close(line[1]);
+}
+
 /* --- a broker killed under members that sit still --- */
 
 static void restart(void)
@@ -583,6 +621,7 @@ int main(int argc, char **argv)
 	figures();
 	storm(members, false);
 	storm(members / 10, true);
+	crowd_dies(members / 2);
 	restart();
 	scribble(seconds, false);
 	scribble(seconds, true);

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Births, deaths, and everything that can go wrong between the two. */
+#include <sched.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+
 #include "tests/broker_fixture.h"
 
 #include "reserve/transfer.h"
@@ -352,4 +356,96 @@ Test(registry, keeps_an_object_charged_until_its_last_holder_goes)
 	kill(child, SIGKILL);
 	turn_for_ms(60);
 	cr_assert(everything_is_back("a"));
+}
+
+static int segment;
+
+static bool make_segment(struct peer_member *m, int line)
+{
+	(void)line;
+	int o = object_claim(m->ledger, m->slot);
+	if (o < 0 || !transfer_to_object(m->ledger, m->slot, (uint32_t)o, 100))
+		return false;
+	object_publish(m->ledger, (uint32_t)o, OBJECT_SYSV, (uint64_t)segment, IPC_PRIVATE);
+	return true;
+}
+
+Test(registry, keeps_a_segment_charged_until_it_is_removed)
+{
+	int line;
+	segment = shmget(IPC_PRIVATE, 100 * PAGE_BYTES, IPC_CREAT | 0600);
+	cr_assert(segment >= 0);
+	pid_t pid = member("a", 1000, make_segment, &line);
+	end(pid);
+	turn_for_ms(1100);
+	uint32_t left = used("a");
+	bool damaged = account("a")->damaged;
+	shmctl(segment, IPC_RMID, NULL);
+	cr_assert(left == 100 && !damaged, "%u pages are charged", left);
+	turn_for_ms(1100);
+	cr_assert(everything_is_back("a"));
+}
+
+/* A member in a pid namespace below the broker's: what it says of pids means nothing. */
+static bool fork_abroad(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct request_adopt q = { .head = peer_head(OPCODE_ADOPT), .slot = e.slot, .generation = e.generation };
+		struct reply_join r;
+		strcpy(q.account, "a");
+		__atomic_fetch_or(&m->ledger->slot[e.slot].flags, SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
+		bool ok = embryo_adopt(m->ledger, e, 400, 0) &&
+			  peer_question(door_name, &q, sizeof q, &r, sizeof r, NULL) == STATUS_OK && r.pid != getpid();
+		char said = ok ? SAY_OK : SAY_NO;
+		if (write(line, &said, 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	embryo_born(m->ledger, m->slot, e, pid); /* a number of its own namespace */
+	return m->pid != getpid();
+}
+
+Test(registry, knows_members_of_other_pid_namespaces)
+{
+	if (getuid() != 0)
+		cr_skip_test("only root may make a pid namespace");
+	int line[2];
+	cr_assert(pipe(line) == 0);
+	pid_t outside = fork();
+	if (outside == 0) {
+		if (unshare(CLONE_NEWPID) != 0)
+			_exit(1);
+		pid_t inside = fork();
+		if (inside == 0) {
+			struct peer_member m;
+			child_begin();
+			bool ok = peer_join(door_name, "a", &m) == 0 && peer_take(&m, 1000) == REASON_NONE &&
+				  fork_abroad(&m, line[1]);
+			char said = ok ? SAY_OK : SAY_NO;
+			if (write(line[1], &said, 1) != 1)
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		int status;
+		waitpid(inside, &status, 0);
+		_exit(0);
+	}
+	cr_assert(turn_until_said(line[0]) == SAY_OK);
+	cr_assert(turn_until_said(line[0]) == SAY_OK);
+	turn_for_ms(1300);
+	cr_assert(account("a")->members == 2 && !account("a")->damaged, "%u", account("a")->members);
+	cr_assert(used("a") >= 1500);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) /* the first in the namespace takes all with it */
+		if (account("a")->member[s].life == MEMBER_WATCHED)
+			kill(account("a")->member[s].pid, SIGKILL);
+	turn_for_ms(100);
+	cr_assert(everything_is_back("a"));
+	cr_assert(turn_until_exit(outside) == 0);
 }
