@@ -109,6 +109,11 @@ check-programs: packages-programs
 	$(Q)$(BUILD)/tests/stress_broker
 	$(Q)bats tests/programs
 
+# Their own test suites, built from Debian's sources: some ten minutes.
+check-suites: packages-suites
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/suites.sh
+
 demo: packages-build
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/demo.sh
@@ -150,6 +155,7 @@ help:
 	@echo 'make demo       install what the build lacks, build, and run sort under a budget'
 	@echo 'make check      install what the tests lack, build, and run them'
 	@echo 'make check-programs  PostgreSQL, Redis and others under Solvent (minutes; as root for all of it)'
+	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|fuzz chooses a build tree'
 
@@ -157,6 +163,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs demo headers rooms exports man install clean format help FORCE
+.PHONY: all check check-programs check-suites demo headers rooms exports man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
