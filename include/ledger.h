@@ -51,8 +51,14 @@ enum account_mode { ACCOUNT_ENFORCE = 0, ACCOUNT_OBSERVE = 1, ACCOUNT_MODE_N };
 /* A member's life. FREE -> EMBRYO by the member that is about to fork (it owns the
  * slot until the child adopts it); FREE -> LIVE by the broker for a process that
  * joins; EMBRYO -> LIVE by the child, or by the broker for it; -> FREE by the broker
- * when the process is gone, or by the owner of an embryo whose fork failed. */
-enum slot_state { SLOT_FREE = 0, SLOT_EMBRYO = 1, SLOT_LIVE = 2, SLOT_STATE_N };
+ * when the process is gone, or by the owner of an embryo whose fork failed.
+ *
+ * UNATTACHED is the broker's alone: a process that belongs to the account and has no shim
+ * (static, set-uid, a cleared environment), charged by the broker for what the kernel
+ * counts; or, with pid 0, what it found of the members beside their own charge (`unseen`).
+ * FREE -> UNATTACHED when one is found, LIVE -> UNATTACHED when a member has called execve
+ * and did not come back, UNATTACHED -> LIVE when it joins after all. */
+enum slot_state { SLOT_FREE = 0, SLOT_EMBRYO = 1, SLOT_LIVE = 2, SLOT_UNATTACHED = 3, SLOT_STATE_N };
 
 /* state word: generation:32 | (owner + 1):24 | state:8. One compare-and-swap moves a
  * slot; the generation grows each time it becomes FREE. */
@@ -111,16 +117,19 @@ struct slot {
 	uint32_t flags;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat, 0 while unknown; by the broker */
 	uint32_t uid;         /* by the broker */
-	uint32_t reserved2;
+	uint32_t unseen;      /* pages of a live member found by the audit, charged elsewhere; by the broker */
 	char comm[COMM_BYTES];
 	uint64_t joined_ns; /* CLOCK_REALTIME */
-	uint32_t reserved3[2];
+	uint32_t drift;     /* pages the kernel counts and the account could not pay; by the broker */
+	uint32_t reserved3;
 
 	/* line 3: where the charge went; own process, relaxed, for people to read. Their
 	 * sum equals `used` at quiet moments. */
 	_Alignas(64) uint32_t category[CATEGORY_N];
 	uint32_t refusals;
-	uint32_t reserved4[8];
+	uint32_t soft;   /* pages of the heap given back and still writable: the kernel counts them */
+	uint32_t credit; /* pages this child was let in without paying for (fork = N%) */
+	uint32_t reserved4[6];
 };
 
 enum object_kind {
@@ -254,6 +263,12 @@ struct ledger_header {
 	 * before the claim shows; any member */
 	uint32_t slot_top;
 	uint32_t object_top;
+
+	/* the audit, by the broker: sums of the slots' `unseen` and `drift`, and how often a
+	 * process was counted mapping by mapping */
+	uint32_t unseen;
+	uint32_t drift;
+	uint64_t counts;
 };
 
 #define LEDGER_HEADER_BYTES 4096u

@@ -108,7 +108,7 @@ uint64_t ledger_used(const struct ledger *l)
 	for (uint32_t s = 0; s < ledger_slots(l); s++) {
 		enum slot_state state = SLOT_STATE(slot_read(l, s));
 		uint64_t word = purse_read(&l->slot[s].purse);
-		if (state == SLOT_LIVE)
+		if (state == SLOT_LIVE || state == SLOT_UNATTACHED)
 			used += PURSE_USED(word);
 		else if (state == SLOT_EMBRYO)
 			used += PURSE_GRANTED(word);

@@ -26,6 +26,10 @@ static void slot_clear(struct slot *me)
 	me->uid = 0;
 	me->refusals = 0;
 	me->embryos = 0;
+	me->unseen = 0;
+	me->drift = 0;
+	me->soft = 0;
+	me->credit = 0;
 	memset(me->comm, 0, sizeof me->comm);
 	memset(me->category, 0, sizeof me->category);
 }
@@ -70,6 +74,12 @@ bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid)
 		return false;
 	__atomic_store_n(&l->slot[s].pid, pid, __ATOMIC_RELAXED);
 	return slot_move(l, s, word, SLOT_WORD(generation, 0, SLOT_LIVE));
+}
+
+bool slot_turn(struct ledger *l, uint32_t s, enum slot_state from, enum slot_state to)
+{
+	uint64_t word = slot_read(l, s);
+	return SLOT_STATE(word) == from && slot_move(l, s, word, SLOT_WORD(SLOT_GEN(word), 0, to));
 }
 
 void slot_free(struct ledger *l, uint32_t s)
