@@ -232,6 +232,7 @@ void account_reformat(struct account *a)
 	members_clear(a);
 	memset(a->orphan, 0, sizeof a->orphan);
 	a->doubts = a->orphans = a->dying = 0;
+	a->unseen_slot = a->unseen = a->drift = 0;
 	a->births = 0;
 	a->damaged = false;
 	ledger_begin(a);

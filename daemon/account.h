@@ -13,6 +13,7 @@ enum member_life {
 	MEMBER_DOUBTED, /* the slot says something that is looked at again before it is acted on */
 	MEMBER_WATCHED, /* a live process, known by its pidfd */
 	MEMBER_DYING,   /* the process is gone; the slot waits to be reaped */
+	MEMBER_OURS,    /* nobody's: the broker charges what is unseen of all members here */
 };
 
 /* What the broker knows of one slot. */
@@ -26,6 +27,16 @@ struct member {
 	uint32_t queue;       /* the next of those dying: slot + 1 */
 	uint8_t life;         /* enum member_life */
 	bool guessed;         /* hearsay: who is in the slot was told by its parent, or guessed by us */
+	bool unattached;      /* the process has no shim; the broker acts for the slot */
+
+	/* daemon/audit.c */
+	bool counted;      /* `apart` holds */
+	bool has_left;     /* it does not map the ledger any more, */
+	uint64_t left_ns;  /* since then */
+	uint32_t unseen;   /* pages charged for it by the broker */
+	uint32_t drift;    /* pages that should be, and the account cannot pay */
+	int64_t apart;     /* the kernel's quick count less its own charge, when counted */
+	uint64_t count_ns; /* not counted again before */
 };
 
 struct account {
@@ -50,6 +61,9 @@ struct account {
 	uint32_t dying;   /* queue: slot + 1 */
 	uint32_t orphans; /* bits in `orphan` */
 	uint64_t orphan[HOLDER_WORDS]; /* slots without a process we know and without an owner */
+
+	uint32_t unseen_slot; /* the slot that is ours + 1; 0: none */
+	uint32_t unseen, drift; /* sums of the members' */
 
 	int64_t attention_ns;   /* how long /proc may still be read on its behalf (daemon/births.h) */
 	uint64_t attended_ns;   /* when that was last added to */

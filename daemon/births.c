@@ -13,6 +13,8 @@
 #include "daemon/broker.h"
 #include "daemon/damage.h"
 #include "daemon/proc.h"
+#include "daemon/unseen.h"
+#include "reserve/reap.h"
 
 enum verdict {
 	VERDICT_OURS,
@@ -106,7 +108,7 @@ static void guess_withdraw(struct broker *b, struct account *a, uint32_t s)
 /* Is another slot of this account watched for the very same process? One of the two is
  * wrong. Hearsay gives way to a child that says itself where it is; an embryo, whose pid
  * may have been written late by a parent that was slow (reserve/embryo.c), gives way to
- * whoever was there before. Two slots in which one process says it is, no honest member
+ * whoever was there before; who was taken for unattached and says otherwise is believed. Two slots in which one process says it is, no honest member
  * can make. */
 static bool claim_conflicts(const struct claim *c, uint64_t start_ticks)
 {
@@ -116,6 +118,11 @@ static bool claim_conflicts(const struct claim *c, uint64_t start_ticks)
 		return false;
 	if (SLOT_STATE(c->word) != SLOT_LIVE)
 		return true;
+	if (other->unattached) {
+		uint32_t s = member_slot(a, other);
+		member_doom(c->broker, a, s, slot_read(a->ledger, s));
+		return false;
+	}
 	if (other->guessed) {
 		guess_withdraw(c->broker, a, member_slot(a, other));
 		return false;
@@ -168,6 +175,25 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 	return verdict;
 }
 
+/* What was unseen of it when the last broker looked; of a child, what is unseen of its
+ * parent. Until it is counted itself. */
+static void unseen_resume(const struct claim *c)
+{
+	struct account *a = c->account;
+	struct proc_stat st;
+	uint32_t pages = __atomic_load_n(&a->ledger->slot[c->s].unseen, __ATOMIC_RELAXED);
+	const struct member *parent = NULL;
+	if (SLOT_STATE(c->word) == SLOT_UNATTACHED) {
+		unseen_take_over(a, c->s);
+		return;
+	}
+	if (!c->inherited)
+		parent = proc_stat(c->pid, &st) == 0 ? registry_find(c->broker, a, st.parent) : NULL;
+	if (!c->inherited)
+		pages = parent && !parent->unattached ? parent->unseen : 0;
+	unseen_set(c->broker, a, c->s, pages);
+}
+
 static void claim_settle(const struct claim *c)
 {
 	struct account *a = c->account;
@@ -191,6 +217,7 @@ static void claim_settle(const struct claim *c)
 		proc_uid(c->pid, &uid);
 		births_enter(c->broker, a, c->s, c->word, c->pid, uid, pidfd);
 		a->member[c->s].guessed = embryo;
+		unseen_resume(c);
 		return;
 	}
 	/* The slot of a dead child is settled at once, unless its parent lives and may be
@@ -227,9 +254,16 @@ int32_t births_pid(const struct account *a, uint32_t s, uint64_t word)
 	return pid > 0 && !(flags & SLOT_FOREIGN_PID) ? pid : 0;
 }
 
-static bool word_is_possible(uint64_t word)
+/* Is the state one that is written by whoever has the slot? A member of ours is in the state
+ * it was entered in, or was born since. */
+static bool word_is_possible(const struct member *m, uint64_t word, bool inherited)
 {
 	enum slot_state state = SLOT_STATE(word);
+	bool ours = m->life == MEMBER_OURS || (m->life == MEMBER_WATCHED && m->unattached);
+	if (m->life == MEMBER_WATCHED && (state == SLOT_FREE || SLOT_GEN(word) != m->generation))
+		return false;
+	if (ours || state == SLOT_UNATTACHED)
+		return state == SLOT_UNATTACHED && (ours || inherited || m->life == MEMBER_DYING);
 	return state == SLOT_FREE || state == SLOT_LIVE ||
 	       (state == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS);
 }
@@ -247,8 +281,7 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 	c.word = slot_read(a->ledger, s);
 	struct member *m = &a->member[s];
 	bool taken = SLOT_STATE(c.word) != SLOT_FREE;
-	if (!word_is_possible(c.word) ||
-	    (m->life == MEMBER_WATCHED && (!taken || SLOT_GEN(c.word) != m->generation))) {
+	if (!word_is_possible(m, c.word, inherited)) {
 		damage_found(b, a, "a slot's state is not one that a member writes");
 		return;
 	}
@@ -256,10 +289,12 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 		m->life = MEMBER_NONE;
 	if (m->life == MEMBER_WATCHED && guess_is_wrong(a, s, c.word))
 		member_unwatch(b, a, s);
-	if (!taken || m->life == MEMBER_WATCHED || m->life == MEMBER_DYING || (a->orphan[s / 64] >> s % 64 & 1))
+	if (!taken || m->life >= MEMBER_WATCHED || (a->orphan[s / 64] >> s % 64 & 1))
 		return;
 	c.pid = births_pid(a, s, c.word);
-	if (c.pid > 0)
+	if (c.pid == 0 && SLOT_STATE(c.word) == SLOT_UNATTACHED)
+		member_reap(a->ledger, s); /* the last broker's; its members are charged anew */
+	else if (c.pid > 0)
 		claim_settle(&c);
 	else
 		unknown_settle(&c);

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/audit.h"
 #include "daemon/births.h"
 #include "daemon/damage.h"
 #include "daemon/funds.h"
@@ -165,6 +166,10 @@ void broker_tick(struct broker *b)
 			damage_look(b, a);
 		if (a->ledger && slow)
 			account_slow(b, a);
+	}
+	if (tick) {
+		audit_tick(b);
+		unattached_tick(b);
 	}
 	peers_expire(b);
 }

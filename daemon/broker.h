@@ -6,6 +6,7 @@
 #include "daemon/account.h"
 #include "daemon/peer.h"
 #include "daemon/registry.h"
+#include "daemon/unattached.h"
 
 #define NS_PER_MS 1000000ull
 #define NS_PER_S 1000000000ull
@@ -27,6 +28,11 @@ struct broker {
 	uint64_t now_ns;   /* CLOCK_MONOTONIC, as of this turn of the loop */
 	uint64_t start_ns; /* CLOCK_REALTIME */
 	uint64_t tick_ns, slow_ns, look_ns; /* when each was last done */
+	uint64_t audit_ns;    /* the next round of the audit begins */
+	uint64_t count_ns;    /* no process is counted in full before */
+	uint32_t audit_first, audit_done; /* places in the tables: where the round began, how many it has seen */
+	uint32_t audit_next;  /* where the next one begins */
+	struct unattached unattached;
 	uint64_t joined;      /* members let in since the start */
 	uint32_t turned_away;
 	bool keeper_stale; /* the ledgers to keep have changed */

@@ -15,6 +15,7 @@
 #include "daemon/log.h"
 #include "daemon/proc.h"
 #include "daemon/settle.h"
+#include "daemon/unseen.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* since Linux 6.5 */
@@ -138,7 +139,9 @@ static bool is_renewed(struct broker *b, struct account *a, struct member *m)
 {
 	uint32_t s = member_slot(a, m);
 	uint64_t word = slot_read(a->ledger, s);
-	if (SLOT_STATE(word) == SLOT_LIVE)
+	if (m->unattached && slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE))
+		unseen_hand_over(a, s);
+	if (!m->unattached && SLOT_STATE(word) != SLOT_EMBRYO)
 		return true;
 	member_doom(b, a, s, word);
 	settle_account(b, a, false);

@@ -30,7 +30,7 @@ int proc_descriptor(void)
 	return root_fd;
 }
 
-static int proc_file(int32_t pid, const char *name)
+int proc_file(int32_t pid, const char *name)
 {
 	char path[64];
 	snprintf(path, sizeof path, "%d/%s", pid, name);
@@ -38,13 +38,12 @@ static int proc_file(int32_t pid, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The beginning of a file, as a string. Its length or -errno. */
-static ssize_t text_read(int fd, char *buffer, size_t bytes)
+ssize_t proc_text(int fd, char *buffer, size_t bytes)
 {
 	if (fd < 0)
 		return fd;
 	size_t n = 0;
-	ssize_t r;
+	ssize_t r = 0;
 	while (n < bytes - 1 && (r = read(fd, buffer + n, bytes - 1 - n)) > 0)
 		n += (size_t)r;
 	int error = errno;
@@ -67,7 +66,7 @@ static uint64_t stat_field(const char *after_name, int field)
 int proc_stat(int32_t pid, struct proc_stat *ret)
 {
 	char text[1024];
-	ssize_t n = text_read(proc_file(pid, "stat"), text, sizeof text);
+	ssize_t n = proc_text(proc_file(pid, "stat"), text, sizeof text);
 	if (n < 0)
 		return (int)n;
 	/* A name may hold anything, spaces and brackets too; the last bracket is ours. */
@@ -85,7 +84,7 @@ int proc_stat(int32_t pid, struct proc_stat *ret)
 /* The rest of the line that begins with `key` in /proc/PID/status. */
 static int status_line(int32_t pid, const char *key, char *text, size_t bytes, char **ret)
 {
-	ssize_t n = text_read(proc_file(pid, "status"), text, bytes);
+	ssize_t n = proc_text(proc_file(pid, "status"), text, bytes);
 	if (n < 0)
 		return (int)n;
 	/* A name's newlines are escaped there, so a line's beginning is a line's beginning. */
@@ -100,14 +99,26 @@ static int status_line(int32_t pid, const char *key, char *text, size_t bytes, c
 	return -EPROTO;
 }
 
-int proc_uid(int32_t pid, uid_t *ret)
+/* "Uid: real effective saved file-system" */
+static int uid_read(int32_t pid, int field, uid_t *ret)
 {
 	char text[2048], *line;
 	int error = status_line(pid, "Uid:\t", text, sizeof text, &line);
 	if (error)
 		return error;
-	*ret = (uid_t)strtoul(line, NULL, 10);
+	for (int i = 0; i <= field; i++)
+		*ret = (uid_t)strtoul(line, &line, 10);
 	return 0;
+}
+
+int proc_uid(int32_t pid, uid_t *ret)
+{
+	return uid_read(pid, 0, ret);
+}
+
+int proc_effective_uid(int32_t pid, uid_t *ret)
+{
+	return uid_read(pid, 1, ret);
 }
 
 bool proc_is_foreign(int32_t pid)
@@ -133,29 +144,39 @@ static bool maps_line_is(const char *line, uint64_t inode)
 	return strtoull(line, NULL, 10) == inode;
 }
 
-int proc_maps(int32_t pid, uint64_t inode)
+int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context)
 {
 	char buffer[16384];
-	int fd = proc_file(pid, "maps"), found = 0;
+	bool stopped = false;
+	size_t kept = 0;
+	ssize_t n = 0;
 	if (fd < 0)
 		return fd;
-	size_t kept = 0;
-	ssize_t n;
-	while (!found && (n = read(fd, buffer + kept, sizeof buffer - 1 - kept)) > 0) {
+	while (!stopped && (n = read(fd, buffer + kept, sizeof buffer - 1 - kept)) > 0) {
 		buffer[kept + (size_t)n] = '\0';
 		char *line = buffer, *end;
-		for (; !found && (end = strchr(line, '\n')); line = end + 1) {
+		for (; !stopped && (end = strchr(line, '\n')); line = end + 1) {
 			*end = '\0';
-			found = maps_line_is(line, inode);
+			stopped = each(context, line);
 		}
 		kept = strlen(line);
 		if (kept == sizeof buffer - 1)
 			kept = 0; /* no line of the kernel's is that long */
 		memmove(buffer, line, kept);
 	}
-	int error = !found && n < 0 ? -errno : 0;
+	int error = n < 0 ? -errno : 0;
 	close(fd);
-	return error ? error : found;
+	return stopped ? 1 : error;
+}
+
+static bool line_is_ledger(void *context, const char *line)
+{
+	return maps_line_is(line, *(const uint64_t *)context);
+}
+
+int proc_maps(int32_t pid, uint64_t inode)
+{
+	return proc_lines(proc_file(pid, "maps"), line_is_ledger, &inode);
 }
 
 static bool path_is_under(const char *path, const char *prefix)
@@ -169,7 +190,7 @@ static bool path_is_under(const char *path, const char *prefix)
 bool proc_in_cgroup(int32_t pid, const char *prefix)
 {
 	char text[8192];
-	if (text_read(proc_file(pid, "cgroup"), text, sizeof text) < 0)
+	if (proc_text(proc_file(pid, "cgroup"), text, sizeof text) < 0)
 		return false;
 	for (char *line = text, *end; (end = strchr(line, '\n')); line = end + 1) {
 		*end = '\0';
@@ -192,7 +213,7 @@ uint64_t proc_memory_bytes(void)
 {
 	char text[8192];
 	int fd = openat(root_fd, "meminfo", O_RDONLY | O_CLOEXEC);
-	if (text_read(fd < 0 ? -errno : fd, text, sizeof text) < 0)
+	if (proc_text(fd < 0 ? -errno : fd, text, sizeof text) < 0)
 		return 0;
 	return (meminfo_kib(text, "MemTotal:") + meminfo_kib(text, "SwapTotal:")) << 10;
 }

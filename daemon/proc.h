@@ -14,6 +14,17 @@ int proc_open(const char *root);
 /* The descriptor all this is read through, for a child that closes what it does not need. */
 int proc_descriptor(void);
 
+/* A file of a process, opened for reading; the descriptor (the caller's) or -errno. */
+int proc_file(int32_t pid, const char *name);
+
+/* The beginning of a file, as a string, and its length. Closes `fd`, which may also be a
+ * -errno of proc_file, returned as it is; an empty file is -ESRCH. */
+ssize_t proc_text(int fd, char *buffer, size_t bytes);
+
+/* Hands the lines of a file to `each`, without their ends, until it returns true. Closes
+ * `fd`, as proc_text. 1 when it did, 0 at the end of the file, or -errno. */
+int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context);
+
 /* man 5 proc, /proc/PID/stat */
 struct proc_stat {
 	char state;           /* field 3; 'Z' and 'X' are gone, unless other threads live */
@@ -27,6 +38,9 @@ int proc_stat(int32_t pid, struct proc_stat *ret);
 
 /* The real uid of a process; 0 and `ret`, or -errno. */
 int proc_uid(int32_t pid, uid_t *ret);
+
+/* Its effective one, which a set-uid program changes. */
+int proc_effective_uid(int32_t pid, uid_t *ret);
 
 /* Does it live in a pid namespace below ours? Then its own idea of pids, and its
  * children's, is not ours (man 7 pid_namespaces; NSpid in /proc/PID/status). */

@@ -12,6 +12,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/proc.h"
+#include "daemon/unseen.h"
 
 #define DEATHS_AT_ONCE 128
 #define HEARINGS 64 /* times DEATHS_AT_ONCE; the rest waits for the next turn of the loop */
@@ -113,6 +114,7 @@ void member_unwatch(struct broker *b, struct account *a, uint32_t s)
 	struct member *m = &a->member[s];
 	if (m->life != MEMBER_WATCHED)
 		return;
+	unseen_forget(b, a, s);
 	chain_out(b, place_of(b, a, s));
 	b->registry.members--;
 	a->members--;

@@ -41,7 +41,7 @@ static bool speaks_for(const struct account *a, uint32_t s, const struct peer *p
 {
 	struct proc_stat st;
 	const struct member *m = s < LEDGER_SLOTS ? &a->member[s] : NULL;
-	if (!m || m->life != MEMBER_WATCHED)
+	if (!m || m->life != MEMBER_WATCHED || m->unattached)
 		return false;
 	return m->pid == peer->pid || (proc_stat(peer->pid, &st) == 0 && st.parent == m->pid);
 }

@@ -9,6 +9,7 @@
 #include "daemon/damage.h"
 #include "daemon/orphans.h"
 #include "daemon/sysv.h"
+#include "daemon/unseen.h"
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
 
@@ -118,6 +119,8 @@ static void embryos_settle(struct broker *b, struct account *a, uint32_t s)
 
 void settle_exec(struct broker *b, struct account *a, uint32_t s)
 {
+	unseen_forget(b, a, s);
+	a->member[s].counted = false;
 	embryos_settle(b, a, s);
 	transfer_settle(a->ledger, s);
 	object_settle(a->ledger, s);

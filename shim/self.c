@@ -119,7 +119,13 @@ static void child_join(uint64_t pages)
 	self.slot = reply.slot;
 	self.generation = reply.generation;
 	self.broker_pid = reply.pid;
-	child_pay(pages);
+	/* The broker may have counted us before we spoke up. */
+	struct purse *purse = &self.ledger->slot[self.slot].purse;
+	uint64_t paid = reply.renewed ? PURSE_USED(purse_read(purse)) : 0;
+	if (pages >= paid)
+		child_pay(pages - paid);
+	else
+		purse_give(purse, (uint32_t)(paid - pages));
 }
 
 /* In a pid namespace other than the broker's, our own pid means nothing to it. */
@@ -137,6 +143,8 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	uint64_t given = min_u64(due, PURSE_GRANTED(purse_read(&slot->purse)));
 	if (foreign)
 		__atomic_fetch_or(&slot->flags, SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
+	/* Before it is ours: the audit must not find what was let in without paying. */
+	__atomic_store_n(&slot->credit, (uint32_t)(pages - due), __ATOMIC_RELAXED);
 	if (!embryo_adopt(self.ledger, *e, (uint32_t)given, foreign ? 0 : raw_getpid()))
 		return false;
 	self.slot = e->slot;

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* A child of a member that is in no slot is one of three: about to join, a child of vfork in
+ * its parent's memory, or a program that the preload does not reach. The first takes its
+ * time, the second is told by kcmp(2). */
+#include "daemon/unattached.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/audit.h"
+#include "daemon/births.h"
+#include "daemon/broker.h"
+#include "daemon/count.h"
+#include "daemon/settle.h"
+#include "daemon/unseen.h"
+
+/* --- members that left by execve --- */
+
+/* What may not be read any more has changed its user by a set-uid bit, if we are no root:
+ * without privilege it cannot do that otherwise. */
+static bool maps_ledger(const struct broker *b, const struct account *a, int32_t pid)
+{
+	uid_t uid;
+	int maps = proc_maps(pid, a->inode);
+	if (maps >= 0)
+		return maps > 0;
+	return b->uid == 0 || proc_effective_uid(pid, &uid) != 0 || uid == b->uid;
+}
+
+/* What stood there of the old image is not true of the new one. */
+static void slot_rename(struct account *a, uint32_t s)
+{
+	struct proc_stat st;
+	struct slot *slot = &a->ledger->slot[s];
+	memset(slot->category, 0, sizeof slot->category);
+	if (proc_stat(a->member[s].pid, &st) == 0)
+		memcpy(slot->comm, st.comm, sizeof slot->comm);
+}
+
+/* Its slot becomes ours, with the charge that is in it. */
+static void member_turn(struct broker *b, struct account *a, uint32_t s)
+{
+	struct member *m = &a->member[s];
+	settle_exec(b, a, s);
+	if (a->damaged || m->life != MEMBER_WATCHED || !slot_turn(a->ledger, s, SLOT_LIVE, SLOT_UNATTACHED))
+		return;
+	unseen_take_over(a, s);
+	slot_rename(a, s);
+	audit_slot(b, a, s);
+}
+
+bool unattached_turn(struct broker *b, struct account *a, uint32_t s)
+{
+	struct member *m = &a->member[s];
+	bool left = !maps_ledger(b, a, m->pid);
+	if (left && !m->has_left)
+		m->left_ns = b->now_ns;
+	m->has_left = left;
+	if (left && b->now_ns - m->left_ns >= UNATTACHED_GRACE_NS)
+		member_turn(b, a, s);
+	return left;
+}
+
+/* --- children that never came --- */
+
+/* The account a process belongs to by its parent, or by its control group. */
+static struct account *account_of(struct broker *b, int32_t pid, const struct proc_stat *st)
+{
+	struct account *a = registry_next(b, st->parent, NULL);
+	for (uint32_t i = 0; !a && i < BOOKS_ACCOUNTS; i++) {
+		struct account *c = &b->account[i];
+		if (c->ledger && !c->retired && c->admission.cgroup[0] && proc_in_cgroup(pid, c->admission.cgroup))
+			a = c;
+	}
+	return a && !a->damaged ? a : NULL;
+}
+
+/* A broker, such as solvent run starts within another, is nobody's. It runs our program, and
+ * does not have the ledger. */
+static bool is_broker(const struct account *a, int32_t pid)
+{
+	struct stat theirs, ours;
+	char path[32];
+	snprintf(path, sizeof path, "%d/exe", pid);
+	return fstatat(proc_descriptor(), path, &theirs, 0) == 0 && stat("/proc/self/exe", &ours) == 0 &&
+	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino && proc_maps(pid, a->inode) <= 0;
+}
+
+static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64_t start_ticks)
+{
+	struct proc_stat st;
+	uid_t uid = 0;
+	int pidfd = pidfd_open(pid, 0);
+	int s = -1;
+	/* The pidfd first, then is it still the one we know? */
+	if (proc_stat(pid, &st) == 0 && st.start_ticks == start_ticks)
+		s = slot_claim(a->ledger, SLOT_UNATTACHED, 0);
+	if (s < 0) {
+		if (pidfd >= 0)
+			close(pidfd);
+		return;
+	}
+	proc_uid(pid, &uid);
+	__atomic_store_n(&a->ledger->slot[s].pid, pid, __ATOMIC_RELEASE);
+	births_enter(b, a, (uint32_t)s, slot_read(a->ledger, (uint32_t)s), pid, uid, pidfd);
+	unseen_take_over(a, (uint32_t)s);
+	audit_slot(b, a, (uint32_t)s);
+}
+
+static struct candidate *candidate_find(struct unattached *u, int32_t pid)
+{
+	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++)
+		if (u->candidate[i].pid == pid)
+			return &u->candidate[i];
+	return NULL;
+}
+
+static void process_look(struct broker *b, int32_t pid)
+{
+	struct unattached *u = &b->unattached;
+	struct proc_stat st;
+	if (registry_next(b, pid, NULL) || proc_stat(pid, &st) != 0 || st.state == 'Z' || st.state == 'X')
+		return;
+	struct account *a = account_of(b, pid, &st);
+	if (!a || pid == getpid())
+		return;
+	struct candidate *c = candidate_find(u, pid);
+	if (c && c->start_ticks == st.start_ticks) {
+		c->round = u->round;
+		if (b->now_ns - c->since_ns < UNATTACHED_GRACE_NS || count_is_shared(pid, st.parent) || is_broker(a, pid))
+			return;
+		child_enter(b, a, pid, st.start_ticks);
+		c->pid = 0;
+		return;
+	}
+	c = c ? c : candidate_find(u, 0);
+	if (c)
+		*c = (struct candidate){ .pid = pid, .round = u->round, .start_ticks = st.start_ticks,
+					 .since_ns = b->now_ns };
+}
+
+static void candidates_tidy(struct unattached *u)
+{
+	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++)
+		if (u->candidate[i].round != u->round)
+			u->candidate[i].pid = 0;
+	u->round++;
+}
+
+static bool anybody_to_look_for(const struct broker *b)
+{
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		const struct account *a = &b->account[i];
+		if (a->ledger && !a->damaged && (a->members > 0 || a->admission.cgroup[0]))
+			return true;
+	}
+	return false;
+}
+
+static bool walk_begin(struct broker *b)
+{
+	struct unattached *u = &b->unattached;
+	if (b->now_ns < u->next_ns || !anybody_to_look_for(b) || proc_walk_open(&u->walk) != 0)
+		return false;
+	u->spent_ns = 0;
+	return u->walking = true;
+}
+
+static void walk_end(struct broker *b)
+{
+	struct unattached *u = &b->unattached;
+	proc_walk_close(&u->walk);
+	candidates_tidy(u);
+	u->walking = false;
+	u->next_ns = b->now_ns + max_u64(UNATTACHED_NS, UNATTACHED_PARTS * u->spent_ns);
+}
+
+void unattached_tick(struct broker *b)
+{
+	struct unattached *u = &b->unattached;
+	if (!u->walking && !walk_begin(b))
+		return;
+	uint64_t begun_ns = clock_ns(CLOCK_MONOTONIC), now_ns = begun_ns;
+	int32_t pid = 0;
+	while (now_ns - begun_ns < UNATTACHED_STEP_NS && (pid = proc_walk_next(&u->walk)) > 0) {
+		process_look(b, pid);
+		now_ns = clock_ns(CLOCK_MONOTONIC);
+	}
+	u->spent_ns += now_ns - begun_ns;
+	if (pid == 0)
+		walk_end(b);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes of an account that have no shim: they descend from a member, or run in the
+ * account's control group, and could not be preloaded. Nothing can be refused to them, but
+ * they are counted and shown. */
+#pragma once
+
+#include "daemon/account.h"
+#include "daemon/proc.h"
+
+struct broker;
+
+/* A program may take this long from execve to joining before it is held for one that will
+ * not; it may still join later. */
+#define UNATTACHED_GRACE_NS (300 * 1000000ull)
+
+/* /proc is looked through this often, or less often where that would take more than one part
+ * in UNATTACHED_PARTS of the broker's time; and in steps. */
+#define UNATTACHED_NS (500 * 1000000ull)
+#define UNATTACHED_PARTS 100u
+#define UNATTACHED_STEP_NS (2 * 1000000ull)
+
+#define UNATTACHED_CANDIDATES 128u
+
+struct unattached {
+	bool walking;
+	struct proc_walk walk;
+	uint64_t next_ns, spent_ns; /* of the walk */
+	uint32_t round;
+	struct candidate {
+		int32_t pid; /* 0: free */
+		uint32_t round; /* last seen in */
+		uint64_t start_ticks;
+		uint64_t since_ns;
+	} candidate[UNATTACHED_CANDIDATES];
+};
+
+/* Goes on looking for them. For the tick. */
+void unattached_tick(struct broker *b);
+
+/* Has the attached member `s` called execve and become a program without a shim? True: yes,
+ * or so it seems, and there is nothing to audit; if it stays so, it is made unattached. */
+bool unattached_turn(struct broker *b, struct account *a, uint32_t s);

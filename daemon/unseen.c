@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* A purse of ours is never idle: granted and used are one number, the broker's copy of which
+ * counts. So whoever scribbles on it is found, and nobody's sweep takes from it. */
+#include "daemon/unseen.h"
+
+#include <errno.h>
+
+#include "daemon/broker.h"
+#include "daemon/damage.h"
+#include "daemon/funds.h"
+#include "reserve/gather.h"
+#include "reserve/reap.h"
+#include "reserve/transfer.h"
+
+struct means {
+	struct broker *broker;
+	struct account *account;
+};
+
+static int grant_ask(void *context, uint32_t pages, enum refusal_reason *ret_reason)
+{
+	const struct means *m = context;
+	uint32_t granted;
+	*ret_reason = funds_extend(m->broker, m->account, pages, &granted);
+	return *ret_reason == REASON_NONE ? 0 : -ENOMEM;
+}
+
+/* As much of `pages` as the account can pay; gathering for all of it has moved everybody's
+ * idle slack to the account. */
+static uint32_t pages_fund(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
+{
+	struct means means = { b, a };
+	struct gather g = { .ledger = a->ledger, .slot = s, .ask = grant_ask, .context = &means };
+	if (gather_fund(&g, s, pages) == REASON_NONE)
+		return pages;
+	uint32_t rest = (uint32_t)min_u64(pages, purse_headroom(purse_read(&a->ledger->header.purse)));
+	return rest != 0 && transfer_fund(a->ledger, s, s, rest) ? rest : 0;
+}
+
+/* Charges `pages` in slot `s`, where `held` are charged; returns how many are now. */
+static uint32_t purse_hold(struct broker *b, struct account *a, uint32_t s, uint32_t held, uint32_t pages)
+{
+	struct purse *p = &a->ledger->slot[s].purse;
+	if (pages < held) {
+		purse_give(p, held - pages);
+		transfer_return(a->ledger, s, s, held - pages);
+		return pages;
+	}
+	uint32_t more = pages > held ? pages_fund(b, a, s, pages - held) : 0;
+	if (more != 0 && !purse_take(p, more))
+		damage_found(b, a, "a charge of the broker's own has changed");
+	return held + more;
+}
+
+static bool is_held(const struct account *a, uint32_t s, uint32_t pages)
+{
+	return purse_read(&a->ledger->slot[s].purse) == PURSE(pages, pages) &&
+	       SLOT_STATE(slot_read(a->ledger, s)) == SLOT_UNATTACHED;
+}
+
+bool unseen_is_sound(const struct account *a, uint32_t s)
+{
+	return is_held(a, s, a->member[s].life == MEMBER_OURS ? a->unseen : a->member[s].unseen);
+}
+
+/* --- the slot of what is unseen --- */
+
+static bool slot_open(struct account *a)
+{
+	int s = a->unseen_slot ? 0 : slot_claim(a->ledger, SLOT_UNATTACHED, 0);
+	if (s < 0)
+		return false;
+	if (a->unseen_slot)
+		return true;
+	a->member[s] = (struct member){ .pidfd = -1, .life = MEMBER_OURS };
+	a->unseen_slot = (uint32_t)s + 1;
+	return true;
+}
+
+static void slot_close(struct account *a)
+{
+	a->member[a->unseen_slot - 1].life = MEMBER_NONE;
+	member_reap(a->ledger, a->unseen_slot - 1);
+	a->unseen_slot = 0;
+}
+
+/* The sum of all members', `pages` of it for one whose share was `before`. Its new share. */
+static uint32_t sum_move(struct broker *b, struct account *a, uint32_t before, uint32_t pages)
+{
+	if (pages == before || (pages > before && !slot_open(a)))
+		return before;
+	uint32_t s = a->unseen_slot - 1, others = a->unseen - before;
+	if (!unseen_is_sound(a, s)) {
+		damage_found(b, a, "a charge of the broker's own has changed");
+		return before;
+	}
+	uint64_t all = min_u64((uint64_t)others + pages, PAGES_MAX);
+	a->unseen = purse_hold(b, a, s, a->unseen, (uint32_t)all);
+	if (a->unseen == 0)
+		slot_close(a);
+	return a->unseen - others;
+}
+
+/* --- members --- */
+
+/* Relaxed, all: figures for people. */
+static void figures_write(struct account *a, uint32_t s)
+{
+	const struct member *m = &a->member[s];
+	__atomic_store_n(&a->ledger->slot[s].unseen, m->unattached ? 0 : m->unseen, __ATOMIC_RELAXED);
+	__atomic_store_n(&a->ledger->slot[s].drift, m->drift, __ATOMIC_RELAXED);
+	__atomic_store_n(&a->ledger->header.unseen, a->unseen, __ATOMIC_RELAXED);
+	__atomic_store_n(&a->ledger->header.drift, a->drift, __ATOMIC_RELAXED);
+}
+
+void unseen_set(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
+{
+	struct member *m = &a->member[s];
+	if (m->unseen == pages && m->drift == 0)
+		return;
+	if (m->unattached && !unseen_is_sound(a, s)) {
+		damage_found(b, a, "a charge of the broker's own has changed");
+		return;
+	}
+	m->unseen = m->unattached ? purse_hold(b, a, s, m->unseen, pages) : sum_move(b, a, m->unseen, pages);
+	a->drift -= m->drift;
+	m->drift = pages - m->unseen;
+	a->drift += m->drift;
+	if (!a->damaged)
+		figures_write(a, s);
+}
+
+/* An unattached slot's own purse is reaped with the slot. */
+void unseen_forget(struct broker *b, struct account *a, uint32_t s)
+{
+	struct member *m = &a->member[s];
+	if (!m->unattached)
+		unseen_set(b, a, s, 0);
+	a->drift -= m->drift;
+	m->unseen = m->drift = 0;
+	if (!a->damaged)
+		figures_write(a, s);
+}
+
+void unseen_take_over(struct account *a, uint32_t s)
+{
+	struct member *m = &a->member[s];
+	struct purse *p = &a->ledger->slot[s].purse;
+	transfer_settle(a->ledger, s);
+	m->unseen = PURSE_GRANTED(purse_read(p));
+	purse_set_used(p, m->unseen);
+	m->unattached = true;
+	m->counted = m->has_left = false;
+	figures_write(a, s);
+}
+
+void unseen_hand_over(struct account *a, uint32_t s)
+{
+	struct member *m = &a->member[s];
+	a->drift -= m->drift;
+	m->unseen = m->drift = 0;
+	m->unattached = m->counted = false;
+	figures_write(a, s);
+}

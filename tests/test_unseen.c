@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/* What came past the doors: memory that a member never charged, processes that never joined,
+ * programs without a shim. Found, charged, shown, and given back. */
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "tests/broker_fixture.h"
+
+#include "cli/smaps.h"
+
+enum { MORE = 1000 };
+
+static void begin(const char *config)
+{
+	broker_begin(config);
+	b.audit_ns = b.unattached.next_ns = 0;
+}
+
+static void setup(void)
+{
+	begin("pool { limit = 4G } account \"a\" { limit = 2G } account \"b\" { limit = 1G guarantee = 64M }");
+}
+
+TestSuite(unseen, .init = setup, .timeout = 40);
+
+/* --- a member that does as it is told --- */
+
+struct puppet {
+	pid_t pid;
+	int to, from;
+};
+
+static char *mapping;
+
+static void obey(char order, int from)
+{
+	pid_t child = 0;
+	switch (order) {
+	case 'm': /* past the doors: there are none here */
+		mapping = mmap(NULL, MORE * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		break;
+	case 'r':
+		mprotect(mapping, MORE * PAGE_BYTES, PROT_READ);
+		break;
+	case 'u':
+		munmap(mapping, MORE * PAGE_BYTES);
+		break;
+	case 'f': /* a child without a slot */
+		child = fork();
+		while (child == 0)
+			pause();
+		break;
+	case 'v': /* one in its parent's memory, which waits for it */
+		child = vfork();
+		if (child == 0) {
+			pause();
+			_exit(0);
+		}
+		break;
+	case 'x':
+		execl("/bin/sleep", "sleep", "60", NULL);
+		_exit(1);
+	}
+	if (write(from, &child, sizeof child) != sizeof child)
+		_exit(1);
+}
+
+static struct puppet puppet_make(const char *account_name)
+{
+	int to[2], from[2];
+	char order;
+	cr_assert(pipe(to) == 0 && pipe(from) == 0);
+	struct puppet p = { .pid = fork(), .to = to[1], .from = from[0] };
+	if (p.pid == 0) {
+		struct peer_member m;
+		child_begin();
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
+		if (peer_join(door_name, account_name, &m) != 0 || peer_take(&m, 100) != REASON_NONE)
+			_exit(1);
+		m.ledger->slot[m.slot].soft = 0; /* nothing is covered but by the charge */
+		obey(0, from[1]);
+		while (read(to[0], &order, 1) == 1)
+			obey(order, from[1]);
+		_exit(0);
+	}
+	turn_until_said(p.from);
+	cr_assert(read(p.from, &(char[3]){ 0 }, 3) == 3);
+	return p;
+}
+
+/* What it answers: the child it made. */
+static pid_t order(const struct puppet *p, char what)
+{
+	pid_t child = 0;
+	cr_assert(write(p->to, &what, 1) == 1 && read(p->from, &child, sizeof child) == sizeof child);
+	return child;
+}
+
+static uint64_t kernel_of(pid_t pid)
+{
+	uint64_t pages = 0;
+	cr_assert(smaps_of(pid, &pages) == 0);
+	return pages;
+}
+
+static struct member *member_of(const char *name, pid_t pid)
+{
+	return registry_find(&b, account(name), pid);
+}
+
+/* Its charge, by its own purse and by us. */
+static uint64_t charge_of(const char *name, pid_t pid)
+{
+	struct member *m = member_of(name, pid);
+	struct account *a = account(name);
+	if (!m)
+		return 0;
+	return m->unseen + (m->unattached ? 0 : PURSE_USED(purse_read(&a->ledger->slot[member_slot(a, m)].purse)));
+}
+
+/* Turns until the charge is the kernel's count, 5 s at most. */
+static bool becomes_exact(const char *name, pid_t pid)
+{
+	for (int i = 0; i < 500 && charge_of(name, pid) != kernel_of(pid); i++)
+		turn_for_ms(10);
+	return charge_of(name, pid) == kernel_of(pid);
+}
+
+static bool becomes_unattached(const char *name, pid_t pid)
+{
+	struct member *m = NULL;
+	for (int i = 0; i < 500 && !((m = member_of(name, pid)) && m->unattached); i++)
+		turn_for_ms(10);
+	return m && m->unattached;
+}
+
+static void is_back(const char *name)
+{
+	turn_for_ms(50);
+	cr_assert(used(name) == 0 && account(name)->unseen == 0 && account(name)->drift == 0 &&
+		  !account(name)->damaged, "%s: %u used, %u unseen, %u drift", name, used(name), account(name)->unseen,
+		  account(name)->drift);
+	turn_for_ms(1100); /* its books are looked through */
+	cr_assert(!account(name)->damaged && account_is_clean(account(name)));
+}
+
+/* --- the tests --- */
+
+Test(unseen, is_charged_to_the_page_and_given_back)
+{
+	struct puppet p = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid));
+	uint64_t before = charge_of("a", p.pid);
+	order(&p, 'm');
+	cr_assert(becomes_exact("a", p.pid) && charge_of("a", p.pid) == before + MORE);
+	cr_assert(used("a") >= before + MORE);
+	order(&p, 'u');
+	cr_assert(becomes_exact("a", p.pid) && charge_of("a", p.pid) == before);
+	cr_assert(used("b") == 0);
+	end(p.pid);
+	is_back("a");
+}
+
+Test(unseen, of_two_members_is_kept_apart)
+{
+	struct puppet p = puppet_make("a"), q = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid) && becomes_exact("a", q.pid));
+	uint64_t q_before = charge_of("a", q.pid);
+	order(&p, 'm');
+	cr_assert(becomes_exact("a", p.pid) && charge_of("a", q.pid) == q_before);
+	end(p.pid);
+	turn_for_ms(300);
+	cr_assert(charge_of("a", q.pid) == q_before && account("a")->unseen == member_of("a", q.pid)->unseen);
+	end(q.pid);
+	is_back("a");
+}
+
+Test(unseen, that_cannot_be_paid_is_drift_until_it_can)
+{
+	cr_assert(broker_configure(&b, config_of("pool { limit = 4G } account \"a\" { limit = 600K }")) == 0);
+	struct puppet p = puppet_make("a");
+	for (int i = 0; i < 500 && account("a")->drift == 0; i++)
+		turn_for_ms(10);
+	uint32_t drift = account("a")->drift;
+	cr_assert(drift > 0 && used("a") == 150, "%u drift, %u used", drift, used("a"));
+	cr_assert(charge_of("a", p.pid) + drift == kernel_of(p.pid));
+	cr_assert(account("a")->ledger->header.drift == drift);
+	cr_assert(broker_configure(&b, config_of("pool { limit = 4G } account \"a\" { limit = 1G }")) == 0);
+	cr_assert(becomes_exact("a", p.pid) && account("a")->drift == 0);
+	end(p.pid);
+	is_back("a");
+}
+
+Test(unseen, is_found_once_and_not_for_what_only_changes_its_protection)
+{
+	struct puppet p = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid));
+	order(&p, 'm');
+	cr_assert(becomes_exact("a", p.pid));
+	order(&p, 'r'); /* untouched: the kernel gives it back */
+	cr_assert(becomes_exact("a", p.pid));
+	uint64_t counts = account("a")->ledger->header.counts;
+	turn_for_ms(1500);
+	cr_assert(account("a")->ledger->header.counts == counts, "it is counted over and over");
+	end(p.pid);
+	is_back("a");
+}
+
+Test(unseen, a_child_that_never_joins_is_counted)
+{
+	struct puppet p = puppet_make("a");
+	order(&p, 'm');
+	pid_t child = order(&p, 'f');
+	cr_assert(becomes_unattached("a", child));
+	cr_assert(becomes_exact("a", child) && charge_of("a", child) > MORE);
+	uint32_t s = member_slot(account("a"), member_of("a", child));
+	cr_assert(SLOT_STATE(slot_read(account("a")->ledger, s)) == SLOT_UNATTACHED);
+	end(p.pid); /* it is known by itself now */
+	turn_for_ms(600);
+	cr_assert(becomes_exact("a", child));
+	end(child);
+	is_back("a");
+}
+
+Test(unseen, a_child_in_its_parents_memory_is_not_counted_twice)
+{
+	struct puppet p = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid));
+	char what = 'v';
+	cr_assert(write(p.to, &what, 1) == 1);
+	turn_for_ms(1500);
+	cr_assert(account("a")->members == 1 && becomes_exact("a", p.pid));
+	end(p.pid);
+	turn_for_ms(50);
+	cr_assert(used("a") == 0);
+}
+
+Test(unseen, a_member_that_becomes_a_program_without_a_shim_is_counted)
+{
+	struct puppet p = puppet_make("a");
+	order(&p, 'm');
+	cr_assert(becomes_exact("a", p.pid));
+	char what = 'x';
+	cr_assert(write(p.to, &what, 1) == 1);
+	cr_assert(becomes_unattached("a", p.pid) && becomes_exact("a", p.pid));
+	cr_assert(charge_of("a", p.pid) < MORE);
+	uint32_t s = member_slot(account("a"), member_of("a", p.pid));
+	cr_assert_str_eq(account("a")->ledger->slot[s].comm, "sleep");
+	end(p.pid);
+	is_back("a");
+}
+
+Test(unseen, joins_after_all)
+{
+	struct puppet p = puppet_make("a");
+	int line[2];
+	cr_assert(pipe(line) == 0);
+	/* A child that takes its time. */
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct peer_member m;
+		child_begin();
+		if (peer_join(door_name, "a", &m) != 0)
+			_exit(1);
+		m.ledger->slot[m.slot].soft = 0;
+		pid_t child = fork();
+		if (child == 0) {
+			struct peer_member n;
+			sleep(2);
+			char said = peer_join(door_name, "a", &n) == 0 && n.renewed ? '+' : '-';
+			n.ledger->slot[n.slot].soft = 0;
+			for (; write(line[1], &said, 1) == 1;)
+				pause();
+		}
+		for (;;)
+			pause();
+	}
+	cr_assert(turn_until_said(line[0]) == '+');
+	cr_assert(account("a")->members == 3 && !account("a")->damaged);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		cr_assert(!account("a")->member[s].unattached);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		if (account("a")->member[s].life == MEMBER_WATCHED)
+			cr_assert(becomes_exact("a", account("a")->member[s].pid));
+	kill(p.pid, SIGKILL);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		if (account("a")->member[s].life == MEMBER_WATCHED)
+			kill(account("a")->member[s].pid, SIGKILL);
+	while (account("a")->members > 0)
+		turn_for_ms(10);
+	is_back("a");
+}
+
+Test(unseen, our_own_charges_are_watched)
+{
+	struct puppet p = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid) && account("a")->unseen > 0);
+	struct ledger *l = account("a")->ledger;
+	__atomic_fetch_sub(&l->slot[account("a")->unseen_slot - 1].purse.word, 1, __ATOMIC_RELAXED);
+	order(&p, 'm');
+	for (int i = 0; i < 300 && !account("a")->damaged; i++)
+		turn_for_ms(10);
+	cr_assert(account("a")->damaged && !account("b")->damaged);
+	end(p.pid);
+	while (account("a")->damaged)
+		turn_for_ms(10);
+	is_back("a");
+}
