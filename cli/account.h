@@ -43,6 +43,7 @@ struct account_figures {
 	uint64_t used;    /* ledger_used(): without idle slack */
 	uint32_t peak;
 	uint64_t refusals, observed, joins, forks;
+	uint32_t unseen, drift;
 	uint64_t refusal_head;
 };
 
@@ -52,10 +53,15 @@ struct member {
 	uint32_t slot;
 	uint32_t generation;
 	bool embryo; /* claimed by a fork that is under way; not yet a process of its own */
+	bool unattached; /* it has no shim (cli/reason.h); the broker charges what the kernel counts */
 	int32_t pid;
 	uint32_t uid;
 	uint32_t flags;
-	uint32_t used;    /* an embryo is charged for all it was granted */
+	uint32_t used;    /* its whole charge, `unseen` included; an embryo's is all it was granted */
+	uint32_t unseen;  /* charged by the broker, whose audit found it */
+	uint32_t drift;   /* not charged: the account could not pay what the audit found */
+	uint32_t soft;    /* of its heap: given back, and counted by the kernel still */
+	uint32_t credit;  /* let in without paying for (fork = N%) */
 	uint32_t granted;
 	uint32_t peak;
 	uint32_t refusals;
@@ -73,6 +79,10 @@ struct object_view {
 	uint32_t pages;
 	uint32_t holders;
 };
+
+/* The part of the shared objects that falls to the member in slot `s`: of each that it holds,
+ * the pages divided by those who do. */
+uint64_t objects_share(const struct ledger *l, uint32_t s);
 
 /* The shared object number `o`. False: nothing is charged there. */
 bool object_read(const struct ledger *l, uint32_t o, struct object_view *ret);

@@ -65,14 +65,28 @@ static struct text signed_pages(int64_t pages)
 	return t;
 }
 
+/* What is not in the charge, in brackets. */
+static void print_beside(const char *name, uint64_t pages)
+{
+	if (pages)
+		printf(" (%s %s)", name, text_pages(pages).s);
+}
+
+/* How much more is covered than the kernel counts. */
+static int64_t over(const struct finding *f)
+{
+	return (int64_t)audit_covered(&f->member) - (int64_t)f->kernel;
+}
+
 static void print_finding(const struct account *a, const struct finding *f)
 {
 	const struct member *m = &f->member;
+	uint64_t share = objects_share(a->ledger, m->slot);
 	printf("%-16s %7d %-15s %10s ", a->name, m->pid, text_clean(m->comm, sizeof m->comm).s,
 	       text_pages(m->used).s);
 	if (is_counted(f))
 		printf("%10s %10s %11s", text_pages(f->kernel).s, text_pages(f->statm).s,
-		       signed_pages((int64_t)m->used - (int64_t)f->kernel).s);
+		       signed_pages(over(f)).s);
 	else
 		printf("%10s %10s %11s", "-", "-", "-");
 	printf("%s%s\n", *verdict_remark(f->verdict) ? "  " : "", verdict_remark(f->verdict));
@@ -80,6 +94,10 @@ static void print_finding(const struct account *a, const struct finding *f)
 	for (enum category c = 0; c < CATEGORY_N; c++)
 		if (m->category[c])
 			printf(" %s %s", category_name(c), text_pages(m->category[c]).s);
+	print_beside("soft", m->soft);
+	print_beside("credit", m->credit);
+	print_beside("drift", m->drift);
+	print_beside("shared", share);
 	putchar('\n');
 }
 
@@ -91,10 +109,9 @@ static void print_heading(void)
 
 /* --- for programs --- */
 
-static json_t *finding_json(const struct finding *f)
+static json_t *finding_json(const struct ledger *l, const struct finding *f)
 {
 	const struct member *m = &f->member;
-	int64_t over = (int64_t)m->used - (int64_t)f->kernel;
 	json_t *o = json_object();
 	json_object_set_new(o, "pid", json_integer(m->pid));
 	json_object_set_new(o, "comm", json_clean(m->comm, sizeof m->comm));
@@ -103,7 +120,11 @@ static json_t *finding_json(const struct finding *f)
 	json_object_set_new(o, "kernel_bytes", is_counted(f) ? json_pages(f->kernel) : json_null());
 	json_object_set_new(o, "statm_bytes", is_counted(f) ? json_pages(f->statm) : json_null());
 	json_object_set_new(o, "difference_bytes",
-			    is_counted(f) ? json_integer(over * (int64_t)PAGE_BYTES) : json_null());
+			    is_counted(f) ? json_integer(over(f) * (int64_t)PAGE_BYTES) : json_null());
+	json_object_set_new(o, "soft_bytes", json_pages(m->soft));
+	json_object_set_new(o, "credit_bytes", json_pages(m->credit));
+	json_object_set_new(o, "drift_bytes", json_pages(m->drift));
+	json_object_set_new(o, "shared_bytes", json_pages(objects_share(l, m->slot)));
 	json_object_set_new(o, "categories", json_categories(m->category));
 	return o;
 }
@@ -121,7 +142,7 @@ static unsigned audit_account(const struct account *a, json_t *members)
 		struct finding f = audit_member(a->ledger, &m);
 		under += f.verdict == VERDICT_UNDER;
 		if (members)
-			json_array_append_new(members, finding_json(&f));
+			json_array_append_new(members, finding_json(a->ledger, &f));
 		else
 			print_finding(a, &f);
 	}

@@ -25,14 +25,21 @@ struct finding {
 /* How the charge and the count are obtained; the real ones read a ledger and /proc. */
 struct audit_source {
 	bool (*member)(void *context, struct member *ret); /* false: no longer that member */
+	void (*wait)(void *context); /* gives the broker's own audit time to find it, too */
 	int (*kernel)(void *context, int32_t pid, uint64_t *ret_pages);
 	int (*statm)(void *context, int32_t pid, uint64_t *ret_pages);
 	void *context;
 };
 
-/* Compares. A busy member is counted up to AUDIT_TRIES times before it is called under,
- * and is called so only if the charge held still during one of the counts. */
-#define AUDIT_TRIES 4
+/* Compares. A member is counted up to AUDIT_TRIES times, with a pause after each of the
+ * later ones, before it is called under; and is called so only if the charge held still
+ * during one of the counts. */
+#define AUDIT_TRIES 16
+#define AUDIT_TRIES_AT_ONCE 4
+
+/* All that covers the kernel's count: the charge, and what is not charged for a reason that
+ * has a name (docs/solvent.7). Pages. */
+uint64_t audit_covered(const struct member *m);
 struct finding audit_compare(const struct audit_source *source, const struct member *member);
 
 /* The member of slot `m->slot` of that ledger, against /proc. */

@@ -6,6 +6,7 @@
  * Hence: the larger of the charges before and after, several tries, and no verdict on a
  * charge that never held still. A real shortfall does not go away by looking again. */
 #include <errno.h>
+#include <time.h>
 
 #include "cli/audit.h"
 #include "cli/smaps.h"
@@ -18,6 +19,11 @@ const char *verdict_name(enum verdict verdict)
 		[VERDICT_UNREADABLE] = "unreadable",
 	};
 	return WORDS[verdict];
+}
+
+uint64_t audit_covered(const struct member *m)
+{
+	return (uint64_t)m->used + m->soft + m->credit;
 }
 
 static enum verdict error_verdict(int error)
@@ -65,11 +71,13 @@ struct finding audit_compare(const struct audit_source *source, const struct mem
 		bool still;
 		if (!count_once(source, &f, &still))
 			return f;
-		if (f.member.used >= f.kernel) {
+		if (audit_covered(&f.member) >= f.kernel) {
 			f.verdict = VERDICT_OK;
 			return f;
 		}
 		held_still |= still;
+		if (i >= AUDIT_TRIES_AT_ONCE)
+			source->wait(source->context);
 		if (!source->member(source->context, &f.member)) {
 			f.verdict = VERDICT_GONE;
 			return f;
@@ -101,6 +109,14 @@ static bool place_member(void *context, struct member *ret)
 	return true;
 }
 
+/* Some of the broker's rounds (daemon/audit.h). */
+static void place_wait(void *context)
+{
+	struct timespec pause = { .tv_nsec = 150 * 1000000 };
+	(void)context;
+	nanosleep(&pause, NULL);
+}
+
 static int place_kernel(void *context, int32_t pid, uint64_t *ret_pages)
 {
 	(void)context;
@@ -116,5 +132,5 @@ static int place_statm(void *context, int32_t pid, uint64_t *ret_pages)
 struct finding audit_member(const struct ledger *l, const struct member *m)
 {
 	struct place place = { l, m };
-	return audit_compare(&(struct audit_source){ place_member, place_kernel, place_statm, &place }, m);
+	return audit_compare(&(struct audit_source){ place_member, place_wait, place_kernel, place_statm, &place }, m);
 }

@@ -26,17 +26,27 @@ void account_read(const struct ledger *l, struct account_figures *ret)
 		.observed = ONCE(h->observed_count),
 		.joins = ONCE(h->joins),
 		.forks = ONCE(h->forks),
+		.unseen = ONCE(h->unseen),
+		.drift = ONCE(h->drift),
 		/* Acquire: pairs with the release of who numbered the record. */
 		.refusal_head = __atomic_load_n(&h->refusal_head, __ATOMIC_ACQUIRE),
 	};
 }
 
-static void member_fill(const struct slot *from, bool embryo, struct member *m)
+static void charge_fill(const struct slot *from, struct member *m)
 {
 	uint64_t purse = purse_read(&from->purse);
-	m->embryo = embryo;
 	m->granted = PURSE_GRANTED(purse);
-	m->used = embryo ? m->granted : PURSE_USED(purse);
+	m->unseen = m->unattached ? PURSE_USED(purse) : ONCE(from->unseen);
+	m->drift = ONCE(from->drift);
+	m->soft = ONCE(from->soft);
+	m->credit = ONCE(from->credit);
+	m->used = m->embryo ? m->granted : PURSE_USED(purse) + (m->unattached ? 0 : m->unseen);
+}
+
+static void member_fill(const struct slot *from, struct member *m)
+{
+	charge_fill(from, m);
 	m->pid = ONCE(from->pid);
 	m->uid = ONCE(from->uid);
 	m->flags = ONCE(from->flags);
@@ -47,15 +57,23 @@ static void member_fill(const struct slot *from, bool embryo, struct member *m)
 	memcpy(m->comm, from->comm, sizeof m->comm);
 	for (size_t i = 0; i < CATEGORY_N; i++)
 		m->category[i] = ONCE(from->category[i]);
+	m->category[CATEGORY_UNSEEN] += m->unseen;
+}
+
+/* A slot of the broker's without a process holds what is unseen of all members. */
+static bool is_member(const struct slot *slot, enum slot_state state)
+{
+	return state == SLOT_LIVE || state == SLOT_EMBRYO || (state == SLOT_UNATTACHED && ONCE(slot->pid) > 0);
 }
 
 bool member_read(const struct ledger *l, uint32_t s, struct member *ret)
 {
 	uint64_t state = slot_read(l, s);
-	if (SLOT_STATE(state) != SLOT_LIVE && SLOT_STATE(state) != SLOT_EMBRYO)
+	if (!is_member(&l->slot[s], SLOT_STATE(state)))
 		return false;
-	struct member m = { .slot = s, .generation = SLOT_GEN(state) };
-	member_fill(&l->slot[s], SLOT_STATE(state) == SLOT_EMBRYO, &m);
+	struct member m = { .slot = s, .generation = SLOT_GEN(state), .embryo = SLOT_STATE(state) == SLOT_EMBRYO,
+			    .unattached = SLOT_STATE(state) == SLOT_UNATTACHED };
+	member_fill(&l->slot[s], &m);
 	/* The loads above stay above the second look: pairs with the release that frees or
 	 * adopts the slot. */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
@@ -75,4 +93,14 @@ bool object_read(const struct ledger *l, uint32_t o, struct object_view *ret)
 		holders += (uint32_t)__builtin_popcountll(ONCE(object->holders[i]));
 	*ret = (struct object_view){ OBJECT_KIND(ONCE(object->state)), pages, holders };
 	return true;
+}
+
+uint64_t objects_share(const struct ledger *l, uint32_t s)
+{
+	struct object_view v;
+	uint64_t share = 0;
+	for (uint32_t o = 0; o < ledger_objects(l); o++)
+		if (object_is_held_by(l, o, s) && object_read(l, o, &v) && v.holders > 0)
+			share += v.pages / v.holders;
+	return share;
 }

@@ -7,6 +7,7 @@
 #include "cli/account.h"
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/reason.h"
 #include "cli/text.h"
 #include "reserve/ledger.h"
 
@@ -68,6 +69,23 @@ static void print_account(const struct account *a)
 		  count(f.mode == ACCOUNT_OBSERVE ? f.observed : f.refusals));
 }
 
+/* Those without a shim, and what the account could not pay for. */
+static void print_remarks(const struct account *a)
+{
+	struct account_figures f;
+	struct member m;
+	if (!a->ledger)
+		return;
+	account_read(a->ledger, &f);
+	if (f.drift)
+		printf("%s: %s are in use and not charged: the account cannot pay for what its audit found\n", a->name,
+		       text_pages(f.drift).s);
+	for (uint32_t s = 0; s < ledger_slots(a->ledger); s++)
+		if (member_read(a->ledger, s, &m) && m.unattached)
+			printf("%s: %s[%d] is not attached (%s); charged %s, as the kernel counts\n", a->name,
+			       text_clean(m.comm, sizeof m.comm).s, m.pid, reason_unattached(m.pid), text_pages(m.used).s);
+}
+
 static void print_status(const struct accounts *all, const char *socket)
 {
 	print_pool(&all->pool, socket);
@@ -79,6 +97,8 @@ static void print_status(const struct accounts *all, const char *socket)
 		  (struct text){ "GUARANTEE" }, (struct text){ "MEMBERS" }, (struct text){ "REFUSALS" });
 	for (size_t i = 0; i < all->n; i++)
 		print_account(&all->at[i]);
+	for (size_t i = 0; i < all->n; i++)
+		print_remarks(&all->at[i]);
 }
 
 /* --- for programs --- */
@@ -89,9 +109,13 @@ static json_t *member_json(const struct member *m)
 	json_object_set_new(o, "pid", json_integer(m->pid));
 	json_object_set_new(o, "comm", json_clean(m->comm, sizeof m->comm));
 	json_object_set_new(o, "uid", json_count(m->uid));
-	json_object_set_new(o, "state", json_string(m->embryo ? "embryo" : "live"));
+	json_object_set_new(o, "state", json_string(m->embryo ? "embryo" : m->unattached ? "unattached" : "live"));
+	if (m->unattached)
+		json_object_set_new(o, "reason", json_string(reason_unattached(m->pid)));
 	json_object_set_new(o, "used_bytes", json_pages(m->used));
 	json_object_set_new(o, "granted_bytes", json_pages(m->granted));
+	json_object_set_new(o, "unseen_bytes", json_pages(m->unseen));
+	json_object_set_new(o, "drift_bytes", json_pages(m->drift));
 	json_object_set_new(o, "peak_bytes", json_pages(m->peak));
 	json_object_set_new(o, "refusals", json_count(m->refusals));
 	json_object_set_new(o, "joined", json_time(m->joined_ns));
@@ -133,6 +157,8 @@ static void figures_json(json_t *o, const struct account_figures *f)
 	json_object_set_new(o, "peak_bytes", json_pages(f->peak));
 	json_object_set_new(o, "refusals", json_count(f->refusals));
 	json_object_set_new(o, "observed", json_count(f->observed));
+	json_object_set_new(o, "unseen_bytes", json_pages(f->unseen));
+	json_object_set_new(o, "drift_bytes", json_pages(f->drift));
 	json_object_set_new(o, "joins", json_count(f->joins));
 	json_object_set_new(o, "forks", json_count(f->forks));
 }

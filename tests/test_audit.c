@@ -25,7 +25,8 @@ struct script {
 	uint64_t kernel[MOVES];
 	int error;
 	enum verdict want;
-	unsigned looked, counted; /* how far it got */
+	unsigned looked, counted, waited; /* how far it got */
+	bool restless; /* every look finds another charge */
 };
 
 static bool script_member(void *context, struct member *ret)
@@ -37,8 +38,13 @@ static bool script_member(void *context, struct member *ret)
 	uint32_t charge = s->charge[i] ? s->charge[i] : s->first;
 	if (charge == GONE)
 		return false;
-	*ret = (struct member){ .pid = 42, .used = charge };
+	*ret = (struct member){ .pid = 42, .used = charge + (s->restless ? s->looked++ : 0) };
 	return true;
+}
+
+static void script_wait(void *context)
+{
+	((struct script *)context)->waited++;
 }
 
 static int script_kernel(void *context, int32_t pid, uint64_t *ret_pages)
@@ -63,24 +69,24 @@ static int script_statm(void *context, int32_t pid, uint64_t *ret_pages)
 static struct finding play(struct script *s)
 {
 	struct member m = { .pid = 42, .used = s->first };
-	return audit_compare(&(struct audit_source){ script_member, script_kernel, script_statm, s }, &m);
+	return audit_compare(&(struct audit_source){ script_member, script_wait, script_kernel, script_statm, s }, &m);
 }
 
 Test(audit, calls_only_a_real_shortfall_under)
 {
 	struct script rows[] = {
-		{ "exact", 10, { 10 }, { 10 }, 0, VERDICT_OK, 0, 0 },
-		{ "over", 10, { 10 }, { 3 }, 0, VERDICT_OK, 0, 0 },
-		{ "under and still", 10, { 10 }, { 11 }, 0, VERDICT_UNDER, 0, 0 },
-		{ "grew while it was counted", 10, { 20 }, { 20 }, 0, VERDICT_OK, 0, 0 },
-		{ "shrank while it was counted", 20, { 10 }, { 20 }, 0, VERDICT_OK, 0, 0 },
-		{ "a page seen twice, then right", 10, { 10 }, { 11, 10 }, 0, VERDICT_OK, 0, 0 },
-		{ "never holds still", 10, { 11, 12, 13, 14, 15, 16, 17, 18 }, { 99 }, 0, VERDICT_UNSETTLED, 0, 0 },
-		{ "held still once", 10, { 11, 11, 11, 12, 13, 14, 15, 16 }, { 99 }, 0, VERDICT_UNDER, 0, 0 },
-		{ "left at once", 10, { GONE }, { 99 }, 0, VERDICT_GONE, 0, 0 },
-		{ "left between two counts", 10, { 10, GONE }, { 99 }, 0, VERDICT_GONE, 0, 0 },
-		{ "died unreaped", 10, { 10 }, { 0 }, -ESRCH, VERDICT_GONE, 0, 0 },
-		{ "not ours to read", 10, { 10 }, { 0 }, -EACCES, VERDICT_UNREADABLE, 0, 0 },
+		{ "exact", 10, { 10 }, { 10 }, 0, .want = VERDICT_OK },
+		{ "over", 10, { 10 }, { 3 }, 0, .want = VERDICT_OK },
+		{ "under and still", 10, { 10 }, { 11 }, 0, .want = VERDICT_UNDER },
+		{ "grew while it was counted", 10, { 20 }, { 20 }, 0, .want = VERDICT_OK },
+		{ "shrank while it was counted", 20, { 10 }, { 20 }, 0, .want = VERDICT_OK },
+		{ "a page seen twice, then right", 10, { 10 }, { 11, 10 }, 0, .want = VERDICT_OK },
+		{ "never holds still", 10, { 11 }, { 999 }, 0, .want = VERDICT_UNSETTLED, .restless = true },
+		{ "held still once", 10, { 11, 11, 11, 12, 13, 14, 15, 16 }, { 99 }, 0, .want = VERDICT_UNDER },
+		{ "left at once", 10, { GONE }, { 99 }, 0, .want = VERDICT_GONE },
+		{ "left between two counts", 10, { 10, GONE }, { 99 }, 0, .want = VERDICT_GONE },
+		{ "died unreaped", 10, { 10 }, { 0 }, -ESRCH, .want = VERDICT_GONE },
+		{ "not ours to read", 10, { 10 }, { 0 }, -EACCES, .want = VERDICT_UNREADABLE },
 	};
 	for (size_t i = 0; i < ARRAY_N(rows); i++)
 		cr_expect_eq(play(&rows[i]).verdict, rows[i].want, "row: %s", rows[i].name);
@@ -88,18 +94,25 @@ Test(audit, calls_only_a_real_shortfall_under)
 
 Test(audit, gives_up_after_a_few_counts)
 {
-	struct script s = { "under", 10, { 10 }, { 11 }, 0, VERDICT_UNDER, 0, 0 };
+	struct script s = { "under", 10, { 10 }, { 11 }, 0, .want = VERDICT_UNDER };
 	struct finding f = play(&s);
-	cr_assert_eq(s.counted, AUDIT_TRIES);
+	cr_assert_eq(s.counted, MOVES);
+	cr_assert_eq(s.waited, AUDIT_TRIES - AUDIT_TRIES_AT_ONCE);
 	cr_assert_eq(f.member.used, 10);
 	cr_assert_eq(f.kernel, 11);
 	cr_assert_eq(f.statm, 7);
 }
 
+Test(audit, names_what_is_not_charged)
+{
+	struct member m = { .used = 10, .soft = 3, .credit = 4 };
+	cr_assert_eq(audit_covered(&m), 17);
+}
+
 Test(audit, does_not_count_what_has_no_process_here)
 {
 	struct script s = { .first = 10 };
-	struct audit_source source = { script_member, script_kernel, script_statm, &s };
+	struct audit_source source = { script_member, script_wait, script_kernel, script_statm, &s };
 	struct member rows[] = {
 		{ .embryo = true, .pid = 42 }, { .flags = SLOT_FOREIGN_PID, .pid = 42 }, { .pid = 0 }, { .pid = -1 },
 	};
