@@ -134,3 +134,10 @@ static inline uint32_t used(const char *name)
 {
 	return PURSE_USED(purse_read(&account(name)->ledger->header.purse));
 }
+
+/* Turns until a damaged account has begun anew, 10 s at most. */
+__attribute__((unused)) static void heal(const char *name)
+{
+	for (int i = 0; i < 200 && account(name)->damaged; i++)
+		turn_for_ms(50);
+}

@@ -287,13 +287,6 @@ Test(recover, sees_each_word_only_the_broker_writes)
 	}
 }
 
-/* Until it begins anew, 10 s at most. */
-static void heal(const char *name)
-{
-	for (int i = 0; i < 200 && account(name)->damaged; i++)
-		turn_for_ms(50);
-}
-
 Test(recover, lets_nobody_pay_for_a_damaged_account)
 {
 	pid_t bad = member("a", 1000, NULL);

@@ -281,7 +281,7 @@ Test(registry, takes_two_slots_of_one_process_for_damage)
 	turn_for_ms(120);
 	cr_assert(account("a")->damaged && !account("other")->damaged);
 	end(pid);
-	turn_for_ms(1000);
+	heal("a");
 	cr_assert(everything_is_back("a"), "%d", account("a")->damage_pid);
 	end(other);
 	cr_assert(everything_is_back("other"));
