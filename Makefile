@@ -25,8 +25,9 @@ mode.debug   := -Og -ggdb -fno-omit-frame-pointer
 mode.asan    := $(mode.debug) -fsanitize=address,undefined -fno-sanitize-recover=undefined
 mode.tsan    := $(mode.debug) -fsanitize=thread
 mode.trap    := $(mode.debug) -fsanitize=undefined -fsanitize-undefined-trap-on-error
+mode.inject  := -DSOLVENT_INJECT
 mode.fuzz    := $(mode.debug) -fsanitize=fuzzer-no-link,address,undefined
-$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan fuzz))
+$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan inject fuzz))
 ifeq ($(MODE),fuzz)
 CC := clang
 endif
@@ -109,6 +110,11 @@ check-programs: packages-programs
 	$(Q)$(BUILD)/tests/stress_broker
 	$(Q)bats tests/programs
 
+# A refusal at every growth of a database's start, in turn (shim/inject.h).
+check-inject: packages-programs
+	$(Q)$(MAKE) --no-print-directory MODE=inject build/inject/libsolvent.so build/inject/solvent build/inject/solventd
+	$(Q)tests/inject.py build/inject
+
 # Their own test suites, built from Debian's sources: some ten minutes.
 check-suites: packages-suites
 	$(Q)$(MAKE) --no-print-directory all
@@ -155,14 +161,15 @@ help:
 	@echo 'make demo       install what the build lacks, build, and run sort under a budget'
 	@echo 'make check      install what the tests lack, build, and run them'
 	@echo 'make check-programs  PostgreSQL, Redis and others under Solvent (minutes; as root for all of it)'
+	@echo 'make check-inject    PostgreSQL and Redis start with a refusal at every growth in turn'
 	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
-	@echo 'make clean      MODE=release|debug|trap|asan|tsan|fuzz chooses a build tree'
+	@echo 'make clean      MODE=release|debug|trap|asan|tsan|inject|fuzz chooses a build tree'
 
 ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites demo headers rooms exports man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-inject demo headers rooms exports man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

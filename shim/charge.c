@@ -16,6 +16,7 @@
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 #include "shim/baseline.h"
+#include "shim/inject.h"
 #include "shim/raw.h"
 #include "shim/self.h"
 
@@ -141,6 +142,8 @@ static enum refusal_reason take_slow(uint64_t pages)
 static enum refusal_reason take_counted(uint64_t pages)
 {
 	struct slot *me = &self.ledger->slot[self.slot];
+	if (inject_refuses())
+		return REASON_LIMIT;
 	if (likely(pages <= PAGES_MAX && purse_take(&me->purse, (uint32_t)pages)))
 		return REASON_NONE;
 	return take_slow(pages);

@@ -20,6 +20,7 @@
 #include "shim/afford.h"
 #include "shim/charge.h"
 #include "shim/door.h"
+#include "shim/inject.h"
 #include "shim/loaded.h"
 #include "shim/next.h"
 #include "shim/raw.h"
@@ -48,6 +49,8 @@ static uint64_t entry_pages(uint64_t pages)
 static enum refusal_reason embryo_pay(uint64_t pages, struct embryo *ret)
 {
 	struct self_lock lock;
+	if (inject_refuses())
+		return REASON_LIMIT;
 	if (!self_lock(&lock))
 		return REASON_BROKER;
 	struct gather g = self_gather();

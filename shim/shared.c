@@ -9,6 +9,7 @@
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 #include "shim/charge.h"
+#include "shim/inject.h"
 #include "shim/raw.h"
 #include "shim/self.h"
 
@@ -42,6 +43,8 @@ static void claim_undo(uint32_t o)
 static enum refusal_reason object_charge(uint32_t o, uint64_t pages)
 {
 	struct gather g = self_gather();
+	if (inject_refuses())
+		return REASON_LIMIT;
 	enum refusal_reason reason = gather_take(&g, pages);
 	if (reason == REASON_NONE && pages != 0)
 		transfer_to_object(self.ledger, self.slot, o, (uint32_t)pages);
