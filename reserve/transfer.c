@@ -20,6 +20,9 @@
 #define CRASH_POINT(n) ((void)0) /* tests/stress_crash.c puts a SIGKILL here */
 #endif
 
+/* transfer_settle takes an object's number for a slot's. */
+_Static_assert(LEDGER_OBJECTS <= LEDGER_SLOTS, "every object's number is a slot's");
+
 static uint64_t sign(uint32_t s, uint64_t step)
 {
 	return SIGNATURE(s, step);
@@ -198,10 +201,10 @@ void transfer_settle(struct ledger *l, uint32_t s)
 		 * step + 1 on the account; from RETURN and DESTROY it is their own credit,
 		 * from the others it becomes a RETURN first, so that a second settlement
 		 * looks for the signature where the repair puts it. The debit is confirmed
-		 * before that, because a RETURN would look for it in another purse. */
+		 * before that, because a RETURN would look for it in another purse: that of
+		 * slot `target`, which there is, whatever the target was. */
 		if (op != INTENT_RETURN && op != INTENT_DESTROY) {
 			signature_confirm(sign(s, step), l);
-			me->intent_target = s;
 			CRASH_POINT(6);
 			__atomic_store_n(&me->intent_op, INTENT_RETURN, __ATOMIC_RELEASE);
 		}
