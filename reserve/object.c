@@ -4,7 +4,7 @@
  * Who holds one is a bit per slot, set and cleared by its own process (or by a parent
  * for its embryo, before the fork), so a death is settled by clearing bits and no
  * count can go wrong. Two who drop the last two bits at once both find the object
- * unheld; the signed debit in transfer_from_object lets one of them have its pages. */
+ * unheld; one of them claims it, and empties and frees what is its own then. */
 #include <errno.h>
 #include <string.h>
 
@@ -107,10 +107,25 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 			object_hold(l, o, to);
 }
 
+/* The object is CLAIMED in the name of the actor `s`: its alone to empty. */
 static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 {
 	transfer_from_object(l, s, o);
 	return object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+}
+
+/* The next state of an object on its way out; `word` itself when it stays. Leaving first,
+ * then a second look at the bits: pairs with object_find_hold, which sets its bit and then
+ * looks again. Anyone who finds it unheld and leaving may finish it, so it does not matter
+ * who of us lives to; but one alone, who claims it: one who is slow would empty it when it
+ * is somebody's again. */
+static uint64_t state_outwards(const struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
+{
+	if (OBJECT_KIND(word) == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0)
+		return word;
+	if (object_is_held(l, o))
+		return word & ~OBJECT_LEAVING;
+	return word & OBJECT_LEAVING ? OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED) : word | OBJECT_LEAVING;
 }
 
 /* Only a ledger somebody scribbles on makes this many changes meanwhile. */
@@ -119,22 +134,17 @@ static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
 	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
-		uint64_t word = object_read(l, o);
-		enum object_kind kind = OBJECT_KIND(word);
-		if (kind == OBJECT_CLAIMED) /* never found by anyone: its maker's alone */
-			return OBJECT_MAKER(word) == s && object_free(l, s, o, word);
-		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
+		uint64_t word = object_read(l, o), next;
+		if (OBJECT_KIND(word) == OBJECT_CLAIMED) {
+			if (OBJECT_MAKER(word) != s) /* being made, or emptied, by another */
+				return false;
+			if (object_free(l, s, o, word))
+				return true;
+			continue;
+		}
+		if (OBJECT_KIND(word) == OBJECT_FREE || (next = state_outwards(l, s, o, word)) == word)
 			return false;
-		bool held = object_is_held(l, o), leaving = (word & OBJECT_LEAVING) != 0;
-		if (held && !leaving)
-			return false;
-		/* Leaving first, then a second look at the bits: pairs with object_find_hold,
-		 * which sets its bit and then looks again. Anyone who finds it unheld and
-		 * leaving may finish it, so it does not matter who of us lives to. */
-		if (held || !leaving)
-			object_move(l, o, word, held ? word & ~OBJECT_LEAVING : word | OBJECT_LEAVING);
-		else if (object_free(l, s, o, word))
-			return true;
+		object_move(l, o, word, next);
 	}
 	return false;
 }
