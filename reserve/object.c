@@ -171,8 +171,8 @@ void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++) {
 		uint64_t word = object_read(l, o);
-		if (OBJECT_KIND(word) == OBJECT_FREE)
-			continue;
+		/* A free one too: `holder` may have died between the two looks of
+		 * object_find_hold, when the object went after the first. */
 		if (object_is_held_by(l, o, holder) ||
 		    (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
 			object_let_go(l, s, holder, o);

@@ -96,6 +96,22 @@ Test(object_race, a_mark_in_the_middle_of_a_release_does_not_stop_it)
 	free(l);
 }
 
+/* The first look, its bit, SIGKILL: and in the meantime the last who held it let it go. */
+Test(object_race, a_death_between_the_two_looks_leaves_no_bit)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	object_let_go(l, 0, 0, first);
+	object_hold(l, first, 1);
+	object_drop_all(l, 1, 1);
+	cr_assert(!object_is_held(l, first));
+	second = object_of(2, 8, 30);
+	cr_assert_eq(second, first);
+	object_drop_all(l, 2, 2);
+	cr_assert_eq(ledger_used(l), 0, "held by a slot nobody is in");
+	free(l);
+}
+
 /* It died when the object was its own to empty. */
 Test(object_race, a_death_while_emptying_is_finished_by_the_settlement)
 {
