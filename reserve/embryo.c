@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reserve/embryo.h"
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
@@ -16,19 +17,24 @@ enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, stru
 	/* Raised before the claim: whoever settles our death looks for embryos while it is
 	 * not 0, and a count too high only makes it look once more. */
 	__atomic_fetch_add(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
+	CRASH_POINT(EMBRYO_COUNTED);
 	int s = slot_claim(l, SLOT_EMBRYO, g->slot);
 	if (s < 0) {
 		__atomic_fetch_sub(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
 		return REASON_SLOTS;
 	}
+	CRASH_POINT(EMBRYO_CLAIMED);
 	struct embryo e = { .slot = (uint32_t)s, .generation = SLOT_GEN(slot_read(l, (uint32_t)s)) };
 	enum refusal_reason reason = gather_fund(g, e.slot, pages);
 	if (reason != REASON_NONE) {
 		embryo_release(l, g->slot, e);
 		return reason;
 	}
+	CRASH_POINT(EMBRYO_FUNDED);
 	object_inherit(l, g->slot, e.slot);
+	CRASH_POINT(EMBRYO_INHERITED);
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_CONCEIVED);
 	*ret = e;
 	return REASON_NONE;
 }
@@ -55,8 +61,11 @@ void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid
 {
 	if (pid > 0)
 		pid_write(l, e, pid);
+	CRASH_POINT(EMBRYO_TOLD);
 	embryo_leave(l, parent);
+	CRASH_POINT(EMBRYO_LEFT);
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_BORN);
 }
 
 bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid)
@@ -66,16 +75,22 @@ bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid
 		return false;
 	if (!purse_set_used(&l->slot[e.slot].purse, pages))
 		return false;
+	CRASH_POINT(EMBRYO_SETTLED);
 	__atomic_fetch_add(&l->header.forks, 1, __ATOMIC_RELAXED);
 	bool adopted = slot_adopt(l, e.slot, e.generation, pid);
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_ADOPTED);
 	return adopted;
 }
 
 void embryo_release(struct ledger *l, uint32_t parent, struct embryo e)
 {
 	object_drop_all(l, parent, e.slot);
+	CRASH_POINT(EMBRYO_DROPPED);
 	transfer_reap(l, parent, e.slot);
+	CRASH_POINT(EMBRYO_EMPTIED);
 	slot_free(l, e.slot);
+	CRASH_POINT(EMBRYO_FREED);
 	embryo_leave(l, parent);
+	CRASH_POINT(EMBRYO_RELEASED);
 }

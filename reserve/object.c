@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
@@ -30,8 +31,10 @@ int object_claim(struct ledger *l, uint32_t maker)
 		if (OBJECT_KIND(word) != OBJECT_FREE)
 			continue;
 		top_raise(&l->header.object_top, o + 1);
+		CRASH_POINT(OBJECT_TOP_RAISED);
 		if (!object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word), maker + 1, OBJECT_CLAIMED)))
 			continue;
+		CRASH_POINT(OBJECT_CLAIMED_UNHELD);
 		object_hold(l, o, maker);
 		return (int)o;
 	}
@@ -43,8 +46,10 @@ void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_
 	uint64_t word = object_read(l, o);
 	l->object[o].key_a = key_a;
 	l->object[o].key_b = key_b;
+	CRASH_POINT(OBJECT_KEYED);
 	__atomic_store_n(&l->object[o].state, OBJECT_WORD(OBJECT_GEN(word), OBJECT_MAKER(word) + 1, kind),
 			 __ATOMIC_RELEASE);
+	CRASH_POINT(OBJECT_PUBLISHED);
 }
 
 static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
@@ -75,11 +80,13 @@ void object_hold(struct ledger *l, uint32_t o, uint32_t s)
 {
 	/* Release: the charge that pays for it is in the object before the bit shows. */
 	__atomic_fetch_or(&l->object[o].holders[s / 64], 1ull << s % 64, __ATOMIC_ACQ_REL);
+	CRASH_POINT(OBJECT_HELD);
 }
 
 void object_drop(struct ledger *l, uint32_t o, uint32_t s)
 {
 	__atomic_fetch_and(&l->object[o].holders[s / 64], ~(1ull << s % 64), __ATOMIC_ACQ_REL);
+	CRASH_POINT(OBJECT_DROPPED);
 }
 
 bool object_is_held_by(const struct ledger *l, uint32_t o, uint32_t s)
@@ -98,6 +105,7 @@ bool object_is_held(const struct ledger *l, uint32_t o)
 void object_mark_removed(struct ledger *l, uint32_t o)
 {
 	__atomic_fetch_or(&l->object[o].state, OBJECT_REMOVED, __ATOMIC_ACQ_REL);
+	CRASH_POINT(OBJECT_MARKED);
 }
 
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
@@ -111,7 +119,10 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 {
 	transfer_from_object(l, s, o);
-	return object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+	CRASH_POINT(OBJECT_EMPTIED);
+	bool freed = object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+	CRASH_POINT(OBJECT_FREED);
+	return freed;
 }
 
 /* The next state of an object on its way out; `word` itself when it stays. Leaving first,
@@ -145,6 +156,7 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 		if (OBJECT_KIND(word) == OBJECT_FREE || (next = state_outwards(l, s, o, word)) == word)
 			return false;
 		object_move(l, o, word, next);
+		CRASH_POINT(OBJECT_OUTWARDS);
 	}
 	return false;
 }
@@ -154,9 +166,12 @@ void object_let_go(struct ledger *l, uint32_t s, uint32_t holder, uint32_t o)
 	uint32_t *note = &l->slot[s].letting_go;
 	/* Noted first: whoever settles our death between the two ends what we began. */
 	__atomic_store_n(note, o + 1, __ATOMIC_RELEASE);
+	CRASH_POINT(LETTING_NOTED);
 	object_drop(l, o, holder);
 	object_release(l, s, o);
+	CRASH_POINT(LETTING_DONE);
 	__atomic_store_n(note, 0, __ATOMIC_RELEASE);
+	CRASH_POINT(LETTING_FORGOTTEN);
 }
 
 void object_settle(struct ledger *l, uint32_t s)
@@ -164,6 +179,7 @@ void object_settle(struct ledger *l, uint32_t s)
 	uint32_t o = __atomic_load_n(&l->slot[s].letting_go, __ATOMIC_ACQUIRE) - 1;
 	if (o < LEDGER_OBJECTS)
 		object_release(l, s, o);
+	CRASH_POINT(LETTING_SETTLED);
 	__atomic_store_n(&l->slot[s].letting_go, 0, __ATOMIC_RELEASE);
 }
 

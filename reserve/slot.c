@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 #include "reserve/purse.h"
 
@@ -45,6 +46,7 @@ static bool slot_take(struct ledger *l, uint32_t s, enum slot_state state, uint3
 	if (SLOT_STATE(word) != SLOT_FREE)
 		return false;
 	top_raise(&l->header.slot_top, s + 1);
+	CRASH_POINT(SLOT_TOP_RAISED);
 	return slot_move(l, s, word, SLOT_WORD(SLOT_GEN(word), owner1, state));
 }
 
@@ -57,6 +59,7 @@ int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner)
 		uint32_t s = (start + i) % LEDGER_SLOTS;
 		if (!slot_take(l, s, state, owner))
 			continue;
+		CRASH_POINT(SLOT_CLAIMED);
 		__atomic_store_n(&l->header.slot_hint, s + 1, __ATOMIC_RELAXED);
 		return (int)s;
 	}
@@ -69,15 +72,19 @@ bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid)
 	if (SLOT_STATE(word) != SLOT_EMBRYO || SLOT_GEN(word) != generation)
 		return false;
 	__atomic_store_n(&l->slot[s].pid, pid, __ATOMIC_RELAXED);
-	return slot_move(l, s, word, SLOT_WORD(generation, 0, SLOT_LIVE));
+	bool adopted = slot_move(l, s, word, SLOT_WORD(generation, 0, SLOT_LIVE));
+	CRASH_POINT(SLOT_ADOPTED);
+	return adopted;
 }
 
 void slot_free(struct ledger *l, uint32_t s)
 {
 	uint64_t word = slot_read(l, s);
 	slot_clear(&l->slot[s]);
+	CRASH_POINT(SLOT_CLEARED);
 	/* Release: pairs with the acquire in slot_claim's read; the next owner finds it clean. */
 	__atomic_store_n(&l->slot[s].state, SLOT_WORD(SLOT_GEN(word) + 1, 0, SLOT_FREE), __ATOMIC_RELEASE);
+	CRASH_POINT(SLOT_FREED);
 	if (s < __atomic_load_n(&l->header.slot_hint, __ATOMIC_RELAXED))
 		__atomic_store_n(&l->header.slot_hint, s, __ATOMIC_RELAXED);
 }
