@@ -44,23 +44,12 @@ static void embryo_leave(struct ledger *l, uint32_t parent)
 	__atomic_fetch_sub(&l->slot[parent].embryos, 1, __ATOMIC_ACQ_REL);
 }
 
-/* The child writes the same number when it adopts. By now it may have adopted, died and been
- * reaped, and the slot be somebody else's: what was written there is taken back. Until then
- * a stranger's embryo shows a pid that is gone, which the broker doubts for a while. */
-static void pid_write(struct ledger *l, struct embryo e, int32_t pid)
-{
-	int32_t *at = &l->slot[e.slot].pid, unknown = 0;
-	if (SLOT_GEN(slot_read(l, e.slot)) != e.generation)
-		return;
-	if (__atomic_compare_exchange_n(at, &unknown, pid, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) &&
-	    SLOT_GEN(slot_read(l, e.slot)) != e.generation)
-		__atomic_compare_exchange_n(at, &pid, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-}
-
 void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid)
 {
+	/* The child writes the same number when it adopts. By now it may have adopted, died and
+	 * been reaped, and the slot be somebody else's. */
 	if (pid > 0)
-		pid_write(l, e, pid);
+		slot_name(l, e.slot, e.generation, pid);
 	CRASH_POINT(EMBRYO_TOLD);
 	embryo_leave(l, parent);
 	CRASH_POINT(EMBRYO_LEFT);

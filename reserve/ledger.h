@@ -54,6 +54,9 @@ int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner);
  * generation: the broker buried it, or somebody else adopted it. */
 bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
 
+/* Writes down who is in the slot of that generation, if nobody has: a parent, for its child. */
+void slot_name(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
+
 /* Empties the slot for the next one. The purse must be empty and no intent open. */
 void slot_free(struct ledger *l, uint32_t s);
 
