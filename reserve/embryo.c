@@ -57,12 +57,24 @@ void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid
 	CRASH_POINT(EMBRYO_BORN);
 }
 
+/* Charges exactly `pages` to the embryo. The state is read after the signature, which stays:
+ * if the slot was buried since, its purse was signed for, and the swap fails. */
+static bool embryo_settle(struct ledger *l, struct embryo e, uint32_t pages)
+{
+	struct purse *p = &l->slot[e.slot].purse;
+	for (;;) {
+		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		uint64_t state = slot_read(l, e.slot);
+		if (SLOT_STATE(state) != SLOT_EMBRYO || SLOT_GEN(state) != e.generation || pages > PURSE_GRANTED(word))
+			return false;
+		if (purse_swap(p, word, by, PURSE(PURSE_GRANTED(word), pages), by, l))
+			return true;
+	}
+}
+
 bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid)
 {
-	uint64_t word = slot_read(l, e.slot);
-	if (SLOT_STATE(word) != SLOT_EMBRYO || SLOT_GEN(word) != e.generation)
-		return false;
-	if (!purse_set_used(&l->slot[e.slot].purse, pages))
+	if (!embryo_settle(l, e, pages))
 		return false;
 	CRASH_POINT(EMBRYO_SETTLED);
 	__atomic_fetch_add(&l->header.forks, 1, __ATOMIC_RELAXED);
