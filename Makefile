@@ -27,7 +27,8 @@ mode.tsan    := $(mode.debug) -fsanitize=thread
 mode.trap    := $(mode.debug) -fsanitize=undefined -fsanitize-undefined-trap-on-error
 mode.inject  := -DSOLVENT_INJECT
 mode.fuzz    := $(mode.debug) -fsanitize=fuzzer-no-link,address,undefined
-$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan inject fuzz))
+mode.crash   := -DSOLVENT_CRASH # reserve/crash.h
+$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan inject crash fuzz))
 ifeq ($(MODE),fuzz)
 CC := clang
 endif
@@ -140,6 +141,11 @@ exports: $(LIBRARY) # the shim exports what its map says and nothing else
 	$(Q)nm -D --defined-only $< | awk '{ sub(/@.*/, "", $$3); print $$3 }' | sort -u >$(BUILD)/exports.have
 	$(Q)sed -n 's/^[ \t]*\([a-zA-Z_][a-zA-Z0-9_]*\);.*/\1/p' shim/shim.map | sort -u >$(BUILD)/exports.want
 	$(Q)diff $(BUILD)/exports.want $(BUILD)/exports.have
+crashless: # crash points (reserve/crash.h) leave no trace in the product
+	$(Q)set -e; compile() { $(CC) $(CPPFLAGS) $(ALL_CFLAGS) -g0 -S -x c -o - - | sed '/^\t\.file/d'; }; \
+	for f in $$(grep -l 'CRASH_POINT(' reserve/*.c daemon/*.c); do \
+	  compile <$$f >$(BUILD)/crash.with; sed '/CRASH_POINT(/d; /crash\.h/d' $$f | compile >$(BUILD)/crash.without; \
+	  test -s $(BUILD)/crash.with; cmp $(BUILD)/crash.with $(BUILD)/crash.without; done
 man: # the manual pages are well-formed
 	$(Q)mandoc -T lint -W warning docs/*.[1578]
 
@@ -170,6 +176,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-inject demo headers rooms exports man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-inject demo headers rooms exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reserve/crash.h"
 #include "reserve/purse.h"
 
 /* How often a change is tried against members who charge at the same time. Each attempt
@@ -52,11 +53,15 @@ static uint32_t first_grant(const struct policy *p)
 static void ledger_begin(struct account *a)
 {
 	policy_write(a);
+	CRASH_POINT(BEGIN_POLICY);
 	a->granted = first_grant(&a->policy);
 	a->counted = 0;
 	a->book->next = a->granted;
+	CRASH_POINT(BEGIN_NOTED);
 	__atomic_store_n(&a->ledger->header.purse.word, PURSE(a->granted, 0), __ATOMIC_RELEASE);
+	CRASH_POINT(BEGIN_GRANTED);
 	a->book->granted = a->granted;
+	CRASH_POINT(BEGIN_BOOKED);
 }
 
 static void account_begin(struct account *a, struct book *book, struct ledger *l, int fd, uint64_t inode)
@@ -120,6 +125,7 @@ int account_adopt(struct account *a, struct book *book, int fd)
 	bool expected = granted == book->granted || granted == book->next;
 	a->granted = expected ? granted : (uint32_t)max_u64(book->granted, book->next);
 	book->granted = book->next = a->granted;
+	CRASH_POINT(ADOPT_BOOKED);
 	a->damaged = !expected || !account_is_sound(a);
 	if (!a->damaged) {
 		a->counted = PURSE_USED(word);
@@ -188,8 +194,10 @@ void account_set_policy(struct account *a, const struct policy *policy)
 {
 	a->policy = *policy;
 	a->book->policy = *policy;
+	CRASH_POINT(POLICY_BOOKED);
 	if (!a->damaged)
 		policy_write(a);
+	CRASH_POINT(POLICY_WRITTEN);
 }
 
 /* Moves the grant to `granted`, of which used must be covered. One signed step. */
@@ -197,6 +205,7 @@ static bool grant_move(struct account *a, uint32_t granted)
 {
 	struct purse *p = &a->ledger->header.purse;
 	a->book->next = granted;
+	CRASH_POINT(GRANT_NOTED);
 	for (int tries = 0; tries < SWAP_TRIES; tries++) {
 		/* Acquire, and the pair may be torn: the exchange compares both halves. */
 		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
@@ -205,7 +214,9 @@ static bool grant_move(struct account *a, uint32_t granted)
 		uint64_t next = PURSE(granted, PURSE_USED(word));
 		if (!purse_swap(p, word, by, next, SIGNATURE(SIGNATURE_BROKER_SLOT, ++a->book->step), a->ledger))
 			continue;
+		CRASH_POINT(GRANT_MOVED);
 		a->granted = a->book->granted = granted;
+		CRASH_POINT(GRANT_BOOKED);
 		return true;
 	}
 	return false;
@@ -229,6 +240,7 @@ uint32_t account_reclaim(struct account *a, uint32_t pages)
 void account_reformat(struct account *a)
 {
 	ledger_format(a->ledger, a->name);
+	CRASH_POINT(REFORMAT_EMPTIED);
 	members_clear(a);
 	memset(a->orphan, 0, sizeof a->orphan);
 	a->doubts = a->orphans = a->dying = 0;

@@ -14,6 +14,7 @@
 #include "daemon/damage.h"
 #include "daemon/proc.h"
 #include "daemon/unseen.h"
+#include "reserve/crash.h"
 #include "reserve/reap.h"
 
 enum verdict {
@@ -59,10 +60,12 @@ void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word
 	struct proc_stat st = { 0 };
 	proc_stat(pid, &st);
 	__atomic_store_n(&slot->start_ticks, st.start_ticks, __ATOMIC_RELAXED);
+	CRASH_POINT(ENTER_DATED);
 	__atomic_store_n(&slot->uid, uid, __ATOMIC_RELAXED);
 	memcpy(slot->comm, st.comm, sizeof slot->comm);
 	if (__atomic_load_n(&slot->joined_ns, __ATOMIC_RELAXED) == 0)
 		__atomic_store_n(&slot->joined_ns, clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
+	CRASH_POINT(ENTER_WRITTEN);
 	member_watch(b, a, s, word, pid, pidfd, st.start_ticks);
 }
 

@@ -16,6 +16,7 @@
 #include "daemon/proc.h"
 #include "daemon/settle.h"
 #include "daemon/unseen.h"
+#include "reserve/crash.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* since Linux 6.5 */
@@ -121,10 +122,13 @@ static enum status join_fresh(struct broker *b, struct account *a, const struct 
 		close(pidfd);
 		return STATUS_FULL;
 	}
+	CRASH_POINT(JOIN_CLAIMED);
 	__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
+	CRASH_POINT(JOIN_NAMED);
 	foreign_mark(a, (uint32_t)s, peer->pid);
 	births_enter(b, a, (uint32_t)s, slot_read(a->ledger, (uint32_t)s), peer->pid, peer->uid,
 		     pidfd);
+	CRASH_POINT(JOIN_ENTERED);
 	__atomic_fetch_add(&a->ledger->header.joins, 1, __ATOMIC_RELAXED);
 	b->joined++;
 	reply_fill(b, a, (uint32_t)s, peer->pid, r);
@@ -240,6 +244,7 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 		if (pidfd < 0)
 			return STATUS_NOT_MEMBER;
 		__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
+		CRASH_POINT(ADOPT_NAMED);
 		births_enter(b, a, s, word, peer->pid, peer->uid, pidfd);
 		foreign_mark(a, s, peer->pid);
 	}

@@ -12,6 +12,7 @@
 #include "daemon/births.h"
 #include "daemon/broker.h"
 #include "daemon/proc.h"
+#include "reserve/crash.h"
 
 static uint32_t orphan_first(const struct account *a)
 {
@@ -70,6 +71,7 @@ static void orphan_give(struct broker *b, struct account *a, int32_t pid)
 		a->doubts++;
 		return;
 	}
+	CRASH_POINT(ORPHAN_NAMED);
 	__atomic_fetch_and(&slot->flags, ~SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
 	uid_t uid = 0;
 	proc_uid(pid, &uid);

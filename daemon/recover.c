@@ -10,6 +10,7 @@
 
 #include "daemon/log.h"
 #include "daemon/settle.h"
+#include "reserve/crash.h"
 
 static bool books_take(struct broker *b, int fd)
 {
@@ -35,12 +36,14 @@ static void ledger_take(struct broker *b, int fd)
 		close(fd);
 		return;
 	}
+	CRASH_POINT(RECOVER_TAKEN);
 	a->retired = true;
 	if (a->damaged)
 		log_error("account \"%s\": its ledger was written over; nobody may join until its members are gone",
 			  a->name);
 	else
 		settle_account(b, a, true);
+	CRASH_POINT(RECOVER_SETTLED);
 }
 
 /* Entries of the books whose ledger did not come with them are worth nothing. */

@@ -10,6 +10,7 @@
 #include "daemon/orphans.h"
 #include "daemon/sysv.h"
 #include "daemon/unseen.h"
+#include "reserve/crash.h"
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
 
@@ -122,9 +123,14 @@ void settle_exec(struct broker *b, struct account *a, uint32_t s)
 	unseen_forget(b, a, s);
 	a->member[s].counted = false;
 	embryos_settle(b, a, s);
+	CRASH_POINT(EXEC_EMBRYOS);
 	transfer_settle(a->ledger, s);
+	CRASH_POINT(EXEC_SETTLED);
 	object_settle(a->ledger, s);
+	CRASH_POINT(EXEC_LET_GO);
 	object_drop_all(a->ledger, s, s);
+	CRASH_POINT(EXEC_DROPPED);
 	__atomic_store_n(&a->ledger->slot[s].embryos, 0, __ATOMIC_RELAXED);
+	CRASH_POINT(EXEC_DONE);
 	settle_account(b, a, false);
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <sys/shm.h>
 
+#include "reserve/crash.h"
 #include "reserve/transfer.h"
 
 /* Gone, or somebody else's by now, or marked to go with its last attachment (man 2
@@ -34,8 +35,10 @@ static void object_end(struct ledger *l, uint32_t o)
 	int s = slot_claim(l, SLOT_LIVE, 0);
 	if (s < 0)
 		return;
+	CRASH_POINT(SYSV_CLAIMED);
 	object_mark_removed(l, o);
 	object_release(l, (uint32_t)s, o);
+	CRASH_POINT(SYSV_RELEASED);
 	slot_free(l, (uint32_t)s);
 }
 

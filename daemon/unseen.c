@@ -147,8 +147,9 @@ void unseen_take_over(struct account *a, uint32_t s)
 	struct member *m = &a->member[s];
 	struct purse *p = &a->ledger->slot[s].purse;
 	transfer_settle(a->ledger, s);
-	m->unseen = PURSE_GRANTED(purse_read(p));
-	purse_set_used(p, m->unseen);
+	uint64_t word = purse_read(p);
+	m->unseen = PURSE_GRANTED(word);
+	purse_take(p, purse_headroom(word));
 	m->unattached = true;
 	m->counted = m->has_left = false;
 	figures_write(a, s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "reserve/embryo.h"
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
@@ -16,19 +17,24 @@ enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, stru
 	/* Raised before the claim: whoever settles our death looks for embryos while it is
 	 * not 0, and a count too high only makes it look once more. */
 	__atomic_fetch_add(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
+	CRASH_POINT(EMBRYO_COUNTED);
 	int s = slot_claim(l, SLOT_EMBRYO, g->slot);
 	if (s < 0) {
 		__atomic_fetch_sub(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
 		return REASON_SLOTS;
 	}
+	CRASH_POINT(EMBRYO_CLAIMED);
 	struct embryo e = { .slot = (uint32_t)s, .generation = SLOT_GEN(slot_read(l, (uint32_t)s)) };
 	enum refusal_reason reason = gather_fund(g, e.slot, pages);
 	if (reason != REASON_NONE) {
 		embryo_release(l, g->slot, e);
 		return reason;
 	}
+	CRASH_POINT(EMBRYO_FUNDED);
 	object_inherit(l, g->slot, e.slot);
+	CRASH_POINT(EMBRYO_INHERITED);
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_CONCEIVED);
 	*ret = e;
 	return REASON_NONE;
 }
@@ -38,44 +44,54 @@ static void embryo_leave(struct ledger *l, uint32_t parent)
 	__atomic_fetch_sub(&l->slot[parent].embryos, 1, __ATOMIC_ACQ_REL);
 }
 
-/* The child writes the same number when it adopts. By now it may have adopted, died and been
- * reaped, and the slot be somebody else's: what was written there is taken back. Until then
- * a stranger's embryo shows a pid that is gone, which the broker doubts for a while. */
-static void pid_write(struct ledger *l, struct embryo e, int32_t pid)
-{
-	int32_t *at = &l->slot[e.slot].pid, unknown = 0;
-	if (SLOT_GEN(slot_read(l, e.slot)) != e.generation)
-		return;
-	if (__atomic_compare_exchange_n(at, &unknown, pid, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED) &&
-	    SLOT_GEN(slot_read(l, e.slot)) != e.generation)
-		__atomic_compare_exchange_n(at, &pid, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-}
-
 void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid)
 {
+	/* The child writes the same number when it adopts. By now it may have adopted, died and
+	 * been reaped, and the slot be somebody else's. */
 	if (pid > 0)
-		pid_write(l, e, pid);
+		slot_name(l, e.slot, e.generation, pid);
+	CRASH_POINT(EMBRYO_TOLD);
 	embryo_leave(l, parent);
+	CRASH_POINT(EMBRYO_LEFT);
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_BORN);
+}
+
+/* Charges exactly `pages` to the embryo. The state is read after the signature, which stays:
+ * if the slot was buried since, its purse was signed for, and the swap fails. */
+static bool embryo_settle(struct ledger *l, struct embryo e, uint32_t pages)
+{
+	struct purse *p = &l->slot[e.slot].purse;
+	for (;;) {
+		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		uint64_t state = slot_read(l, e.slot);
+		if (SLOT_STATE(state) != SLOT_EMBRYO || SLOT_GEN(state) != e.generation || pages > PURSE_GRANTED(word))
+			return false;
+		if (purse_swap(p, word, by, PURSE(PURSE_GRANTED(word), pages), by, l))
+			return true;
+	}
 }
 
 bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid)
 {
-	uint64_t word = slot_read(l, e.slot);
-	if (SLOT_STATE(word) != SLOT_EMBRYO || SLOT_GEN(word) != e.generation)
+	if (!embryo_settle(l, e, pages))
 		return false;
-	if (!purse_set_used(&l->slot[e.slot].purse, pages))
-		return false;
+	CRASH_POINT(EMBRYO_SETTLED);
 	__atomic_fetch_add(&l->header.forks, 1, __ATOMIC_RELAXED);
 	bool adopted = slot_adopt(l, e.slot, e.generation, pid);
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_ADOPTED);
 	return adopted;
 }
 
 void embryo_release(struct ledger *l, uint32_t parent, struct embryo e)
 {
 	object_drop_all(l, parent, e.slot);
+	CRASH_POINT(EMBRYO_DROPPED);
 	transfer_reap(l, parent, e.slot);
+	CRASH_POINT(EMBRYO_EMPTIED);
 	slot_free(l, e.slot);
+	CRASH_POINT(EMBRYO_FREED);
 	embryo_leave(l, parent);
+	CRASH_POINT(EMBRYO_RELEASED);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
@@ -21,6 +22,7 @@ static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 			return true;
 		if (s != spare && SLOT_STATE(slot_read(l, s)) == SLOT_LIVE)
 			transfer_return(l, g->slot, s, (uint32_t)(pages - headroom));
+		CRASH_POINT(SWEPT_ONE);
 	}
 	return purse_headroom(purse_read(&l->header.purse)) >= pages;
 }
@@ -38,6 +40,7 @@ static enum refusal_reason broker_ask(const struct gather *g, uint32_t pages)
 {
 	enum refusal_reason reason = REASON_LIMIT;
 	int error = g->ask ? g->ask(g->context, pages, &reason) : -ENOTCONN;
+	CRASH_POINT(BROKER_ASKED);
 	if (error == 0)
 		return REASON_NONE;
 	return error == -ENOMEM ? reason : REASON_BROKER;

@@ -57,6 +57,8 @@ bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
 /* A slot between LIVE and UNATTACHED: who acts for it changes, its charge stays. False: it
  * was not in the state `from`. The broker. */
 bool slot_turn(struct ledger *l, uint32_t s, enum slot_state from, enum slot_state to);
+/* Writes down who is in the slot of that generation, if nobody has: a parent, for its child. */
+void slot_name(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
 
 /* Empties the slot for the next one. The purse must be empty and no intent open. */
 void slot_free(struct ledger *l, uint32_t s);

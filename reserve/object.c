@@ -4,10 +4,11 @@
  * Who holds one is a bit per slot, set and cleared by its own process (or by a parent
  * for its embryo, before the fork), so a death is settled by clearing bits and no
  * count can go wrong. Two who drop the last two bits at once both find the object
- * unheld; the signed debit in transfer_from_object lets one of them have its pages. */
+ * unheld; one of them claims it, and empties and frees what is its own then. */
 #include <errno.h>
 #include <string.h>
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
@@ -30,8 +31,10 @@ int object_claim(struct ledger *l, uint32_t maker)
 		if (OBJECT_KIND(word) != OBJECT_FREE)
 			continue;
 		top_raise(&l->header.object_top, o + 1);
+		CRASH_POINT(OBJECT_TOP_RAISED);
 		if (!object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word), maker + 1, OBJECT_CLAIMED)))
 			continue;
+		CRASH_POINT(OBJECT_CLAIMED_UNHELD);
 		object_hold(l, o, maker);
 		return (int)o;
 	}
@@ -43,8 +46,10 @@ void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_
 	uint64_t word = object_read(l, o);
 	l->object[o].key_a = key_a;
 	l->object[o].key_b = key_b;
+	CRASH_POINT(OBJECT_KEYED);
 	__atomic_store_n(&l->object[o].state, OBJECT_WORD(OBJECT_GEN(word), OBJECT_MAKER(word) + 1, kind),
 			 __ATOMIC_RELEASE);
+	CRASH_POINT(OBJECT_PUBLISHED);
 }
 
 static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
@@ -75,11 +80,13 @@ void object_hold(struct ledger *l, uint32_t o, uint32_t s)
 {
 	/* Release: the charge that pays for it is in the object before the bit shows. */
 	__atomic_fetch_or(&l->object[o].holders[s / 64], 1ull << s % 64, __ATOMIC_ACQ_REL);
+	CRASH_POINT(OBJECT_HELD);
 }
 
 void object_drop(struct ledger *l, uint32_t o, uint32_t s)
 {
 	__atomic_fetch_and(&l->object[o].holders[s / 64], ~(1ull << s % 64), __ATOMIC_ACQ_REL);
+	CRASH_POINT(OBJECT_DROPPED);
 }
 
 bool object_is_held_by(const struct ledger *l, uint32_t o, uint32_t s)
@@ -98,6 +105,7 @@ bool object_is_held(const struct ledger *l, uint32_t o)
 void object_mark_removed(struct ledger *l, uint32_t o)
 {
 	__atomic_fetch_or(&l->object[o].state, OBJECT_REMOVED, __ATOMIC_ACQ_REL);
+	CRASH_POINT(OBJECT_MARKED);
 }
 
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
@@ -107,10 +115,28 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 			object_hold(l, o, to);
 }
 
+/* The object is CLAIMED in the name of the actor `s`: its alone to empty. */
 static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 {
 	transfer_from_object(l, s, o);
-	return object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+	CRASH_POINT(OBJECT_EMPTIED);
+	bool freed = object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+	CRASH_POINT(OBJECT_FREED);
+	return freed;
+}
+
+/* The next state of an object on its way out; `word` itself when it stays. Leaving first,
+ * then a second look at the bits: pairs with object_find_hold, which sets its bit and then
+ * looks again. Anyone who finds it unheld and leaving may finish it, so it does not matter
+ * who of us lives to; but one alone, who claims it: one who is slow would empty it when it
+ * is somebody's again. */
+static uint64_t state_outwards(const struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
+{
+	if (OBJECT_KIND(word) == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0)
+		return word;
+	if (object_is_held(l, o))
+		return word & ~OBJECT_LEAVING;
+	return word & OBJECT_LEAVING ? OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED) : word | OBJECT_LEAVING;
 }
 
 /* Only a ledger somebody scribbles on makes this many changes meanwhile. */
@@ -119,22 +145,18 @@ static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
 	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
-		uint64_t word = object_read(l, o);
-		enum object_kind kind = OBJECT_KIND(word);
-		if (kind == OBJECT_CLAIMED) /* never found by anyone: its maker's alone */
-			return OBJECT_MAKER(word) == s && object_free(l, s, o, word);
-		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
+		uint64_t word = object_read(l, o), next;
+		if (OBJECT_KIND(word) == OBJECT_CLAIMED) {
+			if (OBJECT_MAKER(word) != s) /* being made, or emptied, by another */
+				return false;
+			if (object_free(l, s, o, word))
+				return true;
+			continue;
+		}
+		if (OBJECT_KIND(word) == OBJECT_FREE || (next = state_outwards(l, s, o, word)) == word)
 			return false;
-		bool held = object_is_held(l, o), leaving = (word & OBJECT_LEAVING) != 0;
-		if (held && !leaving)
-			return false;
-		/* Leaving first, then a second look at the bits: pairs with object_find_hold,
-		 * which sets its bit and then looks again. Anyone who finds it unheld and
-		 * leaving may finish it, so it does not matter who of us lives to. */
-		if (held || !leaving)
-			object_move(l, o, word, held ? word & ~OBJECT_LEAVING : word | OBJECT_LEAVING);
-		else if (object_free(l, s, o, word))
-			return true;
+		object_move(l, o, word, next);
+		CRASH_POINT(OBJECT_OUTWARDS);
 	}
 	return false;
 }
@@ -144,9 +166,12 @@ void object_let_go(struct ledger *l, uint32_t s, uint32_t holder, uint32_t o)
 	uint32_t *note = &l->slot[s].letting_go;
 	/* Noted first: whoever settles our death between the two ends what we began. */
 	__atomic_store_n(note, o + 1, __ATOMIC_RELEASE);
+	CRASH_POINT(LETTING_NOTED);
 	object_drop(l, o, holder);
 	object_release(l, s, o);
+	CRASH_POINT(LETTING_DONE);
 	__atomic_store_n(note, 0, __ATOMIC_RELEASE);
+	CRASH_POINT(LETTING_FORGOTTEN);
 }
 
 void object_settle(struct ledger *l, uint32_t s)
@@ -154,6 +179,7 @@ void object_settle(struct ledger *l, uint32_t s)
 	uint32_t o = __atomic_load_n(&l->slot[s].letting_go, __ATOMIC_ACQUIRE) - 1;
 	if (o < LEDGER_OBJECTS)
 		object_release(l, s, o);
+	CRASH_POINT(LETTING_SETTLED);
 	__atomic_store_n(&l->slot[s].letting_go, 0, __ATOMIC_RELEASE);
 }
 
@@ -161,8 +187,8 @@ void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++) {
 		uint64_t word = object_read(l, o);
-		if (OBJECT_KIND(word) == OBJECT_FREE)
-			continue;
+		/* A free one too: `holder` may have died between the two looks of
+		 * object_find_hold, when the object went after the first. */
 		if (object_is_held_by(l, o, holder) ||
 		    (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
 			object_let_go(l, s, holder, o);

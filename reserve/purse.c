@@ -13,6 +13,8 @@
  * slips in between makes the transfer's compare fail and try again. */
 #include "reserve/purse.h"
 
+#include "reserve/crash.h"
+
 #if !defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16)
 #error "reserve/purse.c needs a 16-byte compare-and-swap: on x86-64 compile with -mcx16"
 #endif
@@ -28,6 +30,7 @@ bool purse_take(struct purse *p, uint32_t pages)
 		 * back were out of use before they are promised again. */
 	} while (!__atomic_compare_exchange_n(&p->word, &word, word + pages, true,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	CRASH_POINT(PURSE_TAKEN);
 	return true;
 }
 
@@ -40,17 +43,7 @@ void purse_give(struct purse *p, uint32_t pages)
 		/* Release: pairs with the acquire in purse_take. */
 	} while (!__atomic_compare_exchange_n(&p->word, &word, next, true,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-}
-
-bool purse_set_used(struct purse *p, uint32_t pages)
-{
-	uint64_t word = __atomic_load_n(&p->word, __ATOMIC_RELAXED);
-	do {
-		if (pages > PURSE_GRANTED(word))
-			return false;
-	} while (!__atomic_compare_exchange_n(&p->word, &word, PURSE(PURSE_GRANTED(word), pages), true,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	return true;
+	CRASH_POINT(PURSE_GIVEN);
 }
 
 /* Nobody lowers `confirmed`, so the order of two helpers does not matter. */
@@ -74,10 +67,13 @@ bool purse_swap(struct purse *p, uint64_t expected, uint64_t expected_by, uint64
 		struct ledger *ledger)
 {
 	signature_confirm(expected_by, ledger);
+	CRASH_POINT(SIGNATURE_CONFIRMED);
 	/* A full barrier: the confirmation is visible before the signature is gone. Pairs
 	 * with the two loads in purse_was_signed. */
-	return __sync_bool_compare_and_swap((unsigned __int128 *)p, pair(expected, expected_by),
-					    pair(word, by));
+	bool done = __sync_bool_compare_and_swap((unsigned __int128 *)p, pair(expected, expected_by),
+						 pair(word, by));
+	CRASH_POINT(PURSE_SWAPPED);
+	return done;
 }
 
 static bool change_apply(uint64_t word, struct purse_change change, uint64_t *ret_word)

@@ -14,11 +14,11 @@
  * known done, so cutting the repair in two needs no case of its own. */
 #include "reserve/transfer.h"
 
+#include "reserve/crash.h"
 #include "reserve/ledger.h"
 
-#ifndef CRASH_POINT
-#define CRASH_POINT(n) ((void)0) /* tests/stress_crash.c puts a SIGKILL here */
-#endif
+/* transfer_settle takes an object's number for a slot's. */
+_Static_assert(LEDGER_OBJECTS <= LEDGER_SLOTS, "every object's number is a slot's");
 
 static uint64_t sign(uint32_t s, uint64_t step)
 {
@@ -32,20 +32,20 @@ static uint64_t intent_open(struct ledger *l, uint32_t s, enum intent_op op, uin
 	struct slot *me = &l->slot[s];
 	uint64_t step = (me->step + 1) & SIGNATURE_STEP_MASK;
 	__atomic_store_n(&me->step, step + 1, __ATOMIC_RELAXED);
+	CRASH_POINT(INTENT_NUMBERED);
 	me->intent_step = step;
 	me->intent_pages = pages;
 	me->intent_target = target;
-	CRASH_POINT(1);
+	CRASH_POINT(INTENT_WRITTEN);
 	__atomic_store_n(&me->intent_op, op, __ATOMIC_RELEASE);
-	CRASH_POINT(2);
+	CRASH_POINT(INTENT_OPENED);
 	return step;
 }
 
 static void intent_close(struct ledger *l, uint32_t s)
 {
-	CRASH_POINT(4);
 	__atomic_store_n(&l->slot[s].intent_op, INTENT_NONE, __ATOMIC_RELEASE);
-	CRASH_POINT(5);
+	CRASH_POINT(INTENT_CLOSED);
 }
 
 static bool step_apply(struct ledger *l, struct purse *p, int64_t granted, int64_t used, uint64_t by)
@@ -58,8 +58,9 @@ static bool step_apply(struct ledger *l, struct purse *p, int64_t granted, int64
  * be refused by a ledger somebody scribbled on; the broker finds that by its own means. */
 static void account_release(struct ledger *l, uint32_t s, uint64_t step, uint32_t pages)
 {
-	CRASH_POINT(3);
+	CRASH_POINT(RELEASE_DEBITED);
 	step_apply(l, &l->header.purse, 0, -(int64_t)pages, sign(s, step + 1));
+	CRASH_POINT(RELEASE_CREDITED);
 }
 
 static void peak_raise(struct ledger *l)
@@ -78,8 +79,9 @@ bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages
 	uint64_t step = intent_open(l, s, INTENT_FUND, target, pages);
 	bool ok = step_apply(l, &l->header.purse, 0, pages, sign(s, step));
 	if (ok) {
-		CRASH_POINT(3);
+		CRASH_POINT(FUND_DEBITED);
 		step_apply(l, &l->slot[target].purse, pages, 0, sign(s, step + 1));
+		CRASH_POINT(FUND_CREDITED);
 	}
 	intent_close(l, s);
 	if (ok)
@@ -115,8 +117,9 @@ bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t 
 	uint64_t step = intent_open(l, s, INTENT_OBJECT, object, pages);
 	bool ok = step_apply(l, &l->slot[s].purse, -(int64_t)pages, -(int64_t)pages, sign(s, step));
 	if (ok) {
-		CRASH_POINT(3);
+		CRASH_POINT(OBJECT_DEBITED);
 		step_apply(l, &l->object[object].purse, pages, pages, sign(s, step + 1));
+		CRASH_POINT(OBJECT_CREDITED);
 	}
 	intent_close(l, s);
 	return ok;
@@ -198,12 +201,13 @@ void transfer_settle(struct ledger *l, uint32_t s)
 		 * step + 1 on the account; from RETURN and DESTROY it is their own credit,
 		 * from the others it becomes a RETURN first, so that a second settlement
 		 * looks for the signature where the repair puts it. The debit is confirmed
-		 * before that, because a RETURN would look for it in another purse. */
+		 * before that, because a RETURN would look for it in another purse: that of
+		 * slot `target`, which there is, whatever the target was. */
 		if (op != INTENT_RETURN && op != INTENT_DESTROY) {
 			signature_confirm(sign(s, step), l);
-			me->intent_target = s;
-			CRASH_POINT(6);
+			CRASH_POINT(REPAIR_CONFIRMED);
 			__atomic_store_n(&me->intent_op, INTENT_RETURN, __ATOMIC_RELEASE);
+			CRASH_POINT(REPAIR_TURNED);
 		}
 		account_release(l, s, step, pages);
 	}

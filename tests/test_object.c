@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/* Objects, when two are busy with one at the same moment. What another does in the middle of
+ * a release is done from inside it: where the release empties the purse, `meanwhile` runs. */
+#include <criterion/criterion.h>
+
+#define object_claim slow_claim
+#define object_publish slow_publish
+#define object_find_hold slow_find_hold
+#define object_hold slow_hold
+#define object_drop slow_drop
+#define object_is_held_by slow_is_held_by
+#define object_is_held slow_is_held
+#define object_mark_removed slow_mark_removed
+#define object_inherit slow_inherit
+#define object_release slow_release
+#define object_let_go slow_let_go
+#define object_settle slow_settle
+#define object_drop_all slow_drop_all
+#include "reserve/ledger.h"
+#include "reserve/transfer.h"
+
+static void (*meanwhile)(void);
+
+static uint32_t emptied_in_between(struct ledger *l, uint32_t s, uint32_t o)
+{
+	void (*act)(void) = meanwhile;
+	meanwhile = NULL;
+	if (act)
+		act();
+	return transfer_from_object(l, s, o);
+}
+
+#define transfer_from_object emptied_in_between
+#include "reserve/object.c"
+
+TestSuite(object_race, .timeout = 20);
+
+static struct ledger *l;
+static uint32_t first, second;
+
+static void scene(void)
+{
+	l = calloc(1, sizeof *l);
+	l->header.purse.word = PURSE(1000, 0);
+	for (uint32_t s = 0; s < 3; s++) {
+		cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), (int)s);
+		cr_assert(transfer_fund(l, s, s, 100));
+	}
+}
+
+static uint32_t object_of(uint32_t maker, uint64_t key, uint32_t pages)
+{
+	int o = object_claim(l, maker);
+	cr_assert(o >= 0);
+	cr_assert(purse_take(&l->slot[maker].purse, pages));
+	cr_assert(transfer_to_object(l, maker, (uint32_t)o, pages));
+	object_publish(l, (uint32_t)o, OBJECT_FILE, key, 0);
+	return (uint32_t)o;
+}
+
+static void another_releases_and_a_third_makes(void)
+{
+	object_release(l, 1, first);
+	second = object_of(2, 8, 30);
+}
+
+Test(object_race, who_is_slow_to_empty_it_takes_nothing_from_the_next)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	meanwhile = another_releases_and_a_third_makes;
+	object_let_go(l, 0, 0, first);
+	cr_assert_eq(PURSE_USED(purse_read(&l->object[second].purse)), 30);
+	cr_assert(object_is_held_by(l, second, 2));
+	cr_assert_eq(ledger_used(l), 30);
+	object_let_go(l, 2, 2, second);
+	cr_assert_eq(ledger_used(l), 0);
+	cr_assert_eq(OBJECT_KIND(l->object[first].state), OBJECT_FREE);
+	free(l);
+}
+
+static void removed_again(void)
+{
+	object_mark_removed(l, first);
+}
+
+/* Two members remove one segment: the mark of the second comes when the first is at it. */
+Test(object_race, a_mark_in_the_middle_of_a_release_does_not_stop_it)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	meanwhile = removed_again;
+	object_let_go(l, 0, 0, first);
+	cr_assert_eq(OBJECT_KIND(l->object[first].state), OBJECT_FREE);
+	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
+
+/* The first look, its bit, SIGKILL: and in the meantime the last who held it let it go. */
+Test(object_race, a_death_between_the_two_looks_leaves_no_bit)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	object_let_go(l, 0, 0, first);
+	object_hold(l, first, 1);
+	object_drop_all(l, 1, 1);
+	cr_assert(!object_is_held(l, first));
+	second = object_of(2, 8, 30);
+	cr_assert_eq(second, first);
+	object_drop_all(l, 2, 2);
+	cr_assert_eq(ledger_used(l), 0, "held by a slot nobody is in");
+	free(l);
+}
+
+/* It died when the object was its own to empty. */
+Test(object_race, a_death_while_emptying_is_finished_by_the_settlement)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	l->object[first].state = OBJECT_WORD(OBJECT_GEN(l->object[first].state), 0 + 1, OBJECT_CLAIMED);
+	object_drop(l, first, 0);
+	object_drop_all(l, 0, 0);
+	cr_assert_eq(OBJECT_KIND(l->object[first].state), OBJECT_FREE);
+	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
