@@ -21,7 +21,7 @@ struct member {
 	int32_t pid;
 	int32_t pidfd;        /* -1 in a watched member: no descriptor was left, asked on every tick */
 	uint64_t start_ticks; /* 0: unknown */
-	uint64_t since_ns;    /* doubted since */
+	uint64_t since_ns;    /* doubted, or not attached any more, since */
 	uint32_t generation;  /* of the slot, when we looked */
 	uint32_t chain;       /* the next member in the bucket of its pid: place + 1 */
 	uint32_t queue;       /* the next of those dying: slot + 1 */
@@ -31,8 +31,7 @@ struct member {
 
 	/* daemon/audit.c */
 	bool counted;      /* `apart` holds */
-	bool has_left;     /* it does not map the ledger any more, */
-	uint64_t left_ns;  /* since then */
+	bool has_left;     /* it does not map the ledger any more, when last looked at */
 	uint32_t unseen;   /* pages charged for it by the broker */
 	uint32_t drift;    /* pages that should be, and the account cannot pay */
 	int64_t apart;     /* the kernel's quick count less its own charge, when counted */

@@ -102,9 +102,9 @@ static bool count_is_due(const struct broker *b, const struct member *m)
 static bool member_count(struct broker *b, struct account *a, uint32_t s, int64_t *ret_excess)
 {
 	struct member *m = &a->member[s];
-	uint64_t begun_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	*ret_excess = excess_count(a, s);
-	uint64_t took_ns = clock_ns(CLOCK_MONOTONIC) - begun_ns;
+	uint64_t took_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns;
 	b->count_ns = b->now_ns + AUDIT_PARTS * took_ns;
 	b->audit_next = (uint32_t)(a - b->account) * LEDGER_SLOTS + s + 1; /* others come first next time */
 	m->count_ns = b->now_ns + max_u64(AUDIT_REST_NS, AUDIT_PARTS * took_ns);

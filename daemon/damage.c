@@ -80,14 +80,14 @@ static bool keeps(const struct account *a, int32_t pid)
 /* One step of the walk. True when it is over and nobody keeps the ledger. */
 static bool walk_step(struct account *a)
 {
-	uint64_t until_ns = clock_ns(CLOCK_MONOTONIC) + DAMAGE_STEP_NS;
+	uint64_t until_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) + DAMAGE_STEP_NS;
 	for (int32_t pid; (pid = proc_walk_next(&walk.at)) > 0;) {
 		if (keeps(a, pid)) {
 			a->damage_pid = pid;
 			walk_end();
 			return false;
 		}
-		if (clock_ns(CLOCK_MONOTONIC) >= until_ns)
+		if (clock_ns(CLOCK_THREAD_CPUTIME_ID) >= until_ns)
 			return false;
 	}
 	walk_end();
@@ -98,10 +98,10 @@ void damage_look(struct broker *b, struct account *a)
 {
 	if (a->members > 0 || b->now_ns < a->damage_next_ns)
 		return;
-	uint64_t since_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t since_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID); /* others' work is not ours to rest for */
 	bool healed = !keeps(a, a->damage_pid) && walk_begin(a) && walk_step(a);
 	/* A process may have very many mappings, to make this dear. */
-	a->damage_next_ns = b->now_ns + DAMAGE_REST * (clock_ns(CLOCK_MONOTONIC) - since_ns);
+	a->damage_next_ns = b->now_ns + DAMAGE_REST * (clock_ns(CLOCK_THREAD_CPUTIME_ID) - since_ns);
 	if (healed)
 		damage_heal(a);
 }

@@ -58,9 +58,9 @@ bool unattached_turn(struct broker *b, struct account *a, uint32_t s)
 	struct member *m = &a->member[s];
 	bool left = !maps_ledger(b, a, m->pid);
 	if (left && !m->has_left)
-		m->left_ns = b->now_ns;
+		m->since_ns = b->now_ns;
 	m->has_left = left;
-	if (left && b->now_ns - m->left_ns >= UNATTACHED_GRACE_NS)
+	if (left && b->now_ns - m->since_ns >= UNATTACHED_GRACE_NS)
 		member_turn(b, a, s);
 	return left;
 }
@@ -184,11 +184,11 @@ void unattached_tick(struct broker *b)
 	struct unattached *u = &b->unattached;
 	if (!u->walking && !walk_begin(b))
 		return;
-	uint64_t begun_ns = clock_ns(CLOCK_MONOTONIC), now_ns = begun_ns;
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID), now_ns = begun_ns;
 	int32_t pid = 0;
 	while (now_ns - begun_ns < UNATTACHED_STEP_NS && (pid = proc_walk_next(&u->walk)) > 0) {
 		process_look(b, pid);
-		now_ns = clock_ns(CLOCK_MONOTONIC);
+		now_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	}
 	u->spent_ns += now_ns - begun_ns;
 	if (pid == 0)
