@@ -20,7 +20,9 @@
 
 #define EVENTS_AT_ONCE 64
 
-enum source { SOURCE_LISTENER, SOURCE_DEATHS, SOURCE_SIGNALS, SOURCE_TIMER, SOURCE_RELOAD, SOURCE_PEER };
+enum source {
+	SOURCE_LISTENER, SOURCE_DEATHS, SOURCE_SIGNALS, SOURCE_TIMER, SOURCE_RELOAD, SOURCE_CONNECTOR, SOURCE_PEER
+};
 
 static int source_add(struct loop *l, int fd, enum source source)
 {
@@ -55,6 +57,8 @@ int loop_init(struct loop *l)
 	int error = source_add(l, l->listener.fd, SOURCE_LISTENER);
 	error = error ? error : source_add(l, l->broker->registry.epoll, SOURCE_DEATHS);
 	error = error ? error : source_add(l, l->signals, SOURCE_SIGNALS);
+	if (!error && l->connector >= 0)
+		error = source_add(l, l->connector, SOURCE_CONNECTOR);
 	return error ? error : source_add(l, l->timer, SOURCE_TIMER);
 }
 
@@ -166,6 +170,9 @@ static void on_event(struct loop *l, uint32_t source)
 	case SOURCE_TIMER:
 		if (read(l->timer, &times, sizeof times) == sizeof times)
 			l->alarm_ns = NEVER;
+		break;
+	case SOURCE_CONNECTOR:
+		unattached_hear(l->broker, l->connector);
 		break;
 	case SOURCE_RELOAD:
 		if (l->reload.pid > 0)

@@ -29,6 +29,7 @@ struct loop {
 	uint64_t alive_ns;    /* last sign of life to the service manager */
 	uint64_t occupied_ns; /* when there last was a member, or the start */
 	uint64_t keep_ns;     /* a keeper is not started again before */
+	int connector;        /* daemon/connector.h; -1: none */
 	bool unkept;          /* there is none, and that was said */
 };
 

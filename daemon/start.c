@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/connector.h"
 #include "daemon/descriptors.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
@@ -172,6 +173,7 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 		return error;
 	error = broker_init(&broker);
 	if (!error) {
+		loop.connector = connector_open(); /* takes a capability that is then given up */
 		capabilities_drop();
 		take_over(kept);
 		error = loop_init(&loop);

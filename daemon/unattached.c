@@ -14,6 +14,7 @@
 #include "daemon/audit.h"
 #include "daemon/births.h"
 #include "daemon/broker.h"
+#include "daemon/connector.h"
 #include "daemon/count.h"
 #include "daemon/settle.h"
 #include "daemon/unseen.h"
@@ -143,6 +144,34 @@ static void process_look(struct broker *b, int32_t pid)
 					 .since_ns = b->now_ns };
 }
 
+/* Those that are not new any more, without waiting for the walk to come to them again. */
+static void candidates_look(struct broker *b)
+{
+	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++) {
+		const struct candidate *c = &b->unattached.candidate[i];
+		if (c->pid != 0 && b->now_ns - c->since_ns >= UNATTACHED_GRACE_NS)
+			process_look(b, c->pid);
+	}
+}
+
+#define HEARD_AT_ONCE 64
+
+void unattached_hear(struct broker *b, int connector)
+{
+	int32_t pid;
+	int heard = 0;
+	for (int n = 0; n < HEARD_AT_ONCE && (heard = connector_read(connector, &pid)) > 0; n++) {
+		struct account *a = registry_next(b, pid, NULL);
+		struct member *m = a ? registry_find(b, a, pid) : NULL;
+		if (!a)
+			process_look(b, pid);
+		else if (!a->damaged && m && !m->unattached)
+			unattached_turn(b, a, member_slot(a, m));
+	}
+	if (heard < 0) /* some were lost: all are looked through */
+		b->unattached.next_ns = 0;
+}
+
 static void candidates_tidy(struct unattached *u)
 {
 	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++)
@@ -182,6 +211,7 @@ static void walk_end(struct broker *b)
 void unattached_tick(struct broker *b)
 {
 	struct unattached *u = &b->unattached;
+	candidates_look(b);
 	if (!u->walking && !walk_begin(b))
 		return;
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID), now_ns = begun_ns;

@@ -11,7 +11,7 @@ struct broker;
 
 /* A program may take this long from execve to joining before it is held for one that will
  * not; it may still join later. */
-#define UNATTACHED_GRACE_NS (300 * 1000000ull)
+#define UNATTACHED_GRACE_NS (200 * 1000000ull)
 
 /* /proc is looked through this often, or less often where that would take more than one part
  * in UNATTACHED_PARTS of the broker's time; and in steps. */
@@ -36,6 +36,9 @@ struct unattached {
 
 /* Goes on looking for them. For the tick. */
 void unattached_tick(struct broker *b);
+
+/* Hears who called execve (daemon/connector.h), and looks at those that belong to an account. */
+void unattached_hear(struct broker *b, int connector);
 
 /* Has the attached member `s` called execve and become a program without a shim? True: yes,
  * or so it seems, and there is nothing to audit; if it stays so, it is made unattached. */
