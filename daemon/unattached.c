@@ -26,9 +26,13 @@
 static bool maps_ledger(const struct broker *b, const struct account *a, int32_t pid)
 {
 	uid_t uid;
+	struct proc_stat st;
 	int maps = proc_maps(pid, a->inode);
-	if (maps >= 0)
-		return maps > 0;
+	/* Where the first thread has ended before the others, the file is empty. */
+	if (maps == 0)
+		return proc_stat(pid, &st) != 0 || st.state == 'Z';
+	if (maps > 0)
+		return true;
 	return b->uid == 0 || proc_effective_uid(pid, &uid) != 0 || uid == b->uid;
 }
 
@@ -168,6 +172,7 @@ void unattached_hear(struct broker *b, int connector)
 		else if (!a->damaged && m && !m->unattached)
 			unattached_turn(b, a, member_slot(a, m));
 	}
+	b->unattached.hears = true;
 	if (heard < 0) /* some were lost: all are looked through */
 		b->unattached.next_ns = 0;
 }
@@ -205,7 +210,7 @@ static void walk_end(struct broker *b)
 	proc_walk_close(&u->walk);
 	candidates_tidy(u);
 	u->walking = false;
-	u->next_ns = b->now_ns + max_u64(UNATTACHED_NS, UNATTACHED_PARTS * u->spent_ns);
+	u->next_ns = b->now_ns + max_u64(u->hears ? UNATTACHED_HEARING_NS : UNATTACHED_NS, UNATTACHED_PARTS * u->spent_ns);
 }
 
 void unattached_tick(struct broker *b)

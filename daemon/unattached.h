@@ -13,9 +13,11 @@ struct broker;
  * not; it may still join later. */
 #define UNATTACHED_GRACE_NS (200 * 1000000ull)
 
-/* /proc is looked through this often, or less often where that would take more than one part
- * in UNATTACHED_PARTS of the broker's time; and in steps. */
+/* /proc is looked through this often, less often where execve is heard of (what is left to be
+ * found are copies that never called it), or where it would take more than one part in
+ * UNATTACHED_PARTS of the broker's time; and in steps. */
 #define UNATTACHED_NS (500 * 1000000ull)
+#define UNATTACHED_HEARING_NS (2000 * 1000000ull)
 #define UNATTACHED_PARTS 100u
 #define UNATTACHED_STEP_NS (2 * 1000000ull)
 
@@ -23,6 +25,7 @@ struct broker;
 
 struct unattached {
 	bool walking;
+	bool hears; /* something was heard from the connector */
 	struct proc_walk walk;
 	uint64_t next_ns, spent_ns; /* of the walk */
 	uint32_t round;

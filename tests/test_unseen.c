@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What came past the doors: memory that a member never charged, processes that never joined,
  * programs without a shim. Found, charged, shown, and given back. */
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
@@ -32,6 +33,13 @@ struct puppet {
 
 static char *mapping;
 
+static void *live_on(void *unused)
+{
+	for (;;)
+		pause();
+	return unused;
+}
+
 static void obey(char order, int from)
 {
 	pid_t child = 0;
@@ -57,6 +65,11 @@ static void obey(char order, int from)
 			_exit(0);
 		}
 		break;
+	case 'z': /* the first thread ends before another */
+		pthread_create(&(pthread_t){ 0 }, NULL, live_on, NULL);
+		if (write(from, &child, sizeof child) != sizeof child)
+			_exit(1);
+		pthread_exit(NULL);
 	case 'x':
 		execl("/bin/sleep", "sleep", "60", NULL);
 		_exit(1);
@@ -246,6 +259,17 @@ Test(unseen, a_member_that_becomes_a_program_without_a_shim_is_counted)
 	cr_assert(charge_of("a", p.pid) < MORE);
 	uint32_t s = member_slot(account("a"), member_of("a", p.pid));
 	cr_assert_str_eq(account("a")->ledger->slot[s].comm, "sleep");
+	end(p.pid);
+	is_back("a");
+}
+
+Test(unseen, a_process_without_its_first_thread_is_still_attached)
+{
+	struct puppet p = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid));
+	order(&p, 'z');
+	turn_for_ms(1500);
+	cr_assert(member_of("a", p.pid) && !member_of("a", p.pid)->unattached);
 	end(p.pid);
 	is_back("a");
 }
