@@ -50,6 +50,7 @@ struct account {
 	uint32_t dying;   /* queue: slot + 1 */
 	uint32_t orphans; /* bits in `orphan` */
 	uint64_t orphan[HOLDER_WORDS]; /* slots without a process we know and without an owner */
+	uint64_t parent[HOLDER_WORDS]; /* slots that owned an embryo when last looked at */
 
 	int64_t attention_ns;   /* how long /proc may still be read on its behalf (daemon/births.h) */
 	uint64_t attended_ns;   /* when that was last added to */

@@ -12,6 +12,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/damage.h"
+#include "daemon/orphans.h"
 #include "daemon/proc.h"
 #include "reserve/crash.h"
 
@@ -44,11 +45,15 @@ void attention_end(struct account *a, uint64_t begun_ns)
 	a->attention_ns -= (int64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 }
 
-bool births_are_due(const struct account *a)
+bool births_have_rung(const struct account *a)
 {
 	/* Acquire: pairs with the release of the bell in reserve/embryo.c. */
-	return a->doubts > 0 || a->orphans > 0 ||
-	       __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE) != a->births;
+	return __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE) != a->births;
+}
+
+bool births_are_due(const struct account *a)
+{
+	return a->doubts > 0 || a->orphans > 0 || births_have_rung(a);
 }
 
 void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
@@ -87,9 +92,7 @@ static bool member_lives(const struct account *a, uint32_t s)
 
 static void orphan_mark(struct account *a, uint32_t s)
 {
-	uint64_t bit = 1ull << s % 64;
-	a->orphans += (a->orphan[s / 64] & bit) == 0;
-	a->orphan[s / 64] |= bit;
+	orphan_add(a, s);
 	a->member[s].life = MEMBER_NONE;
 }
 
@@ -257,6 +260,8 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 	}
 	if (!taken && m->life == MEMBER_DOUBTED)
 		m->life = MEMBER_NONE;
+	if (SLOT_STATE(c.word) == SLOT_EMBRYO)
+		a->parent[SLOT_OWNER(c.word) / 64] |= 1ull << SLOT_OWNER(c.word) % 64;
 	if (m->life == MEMBER_WATCHED && guess_is_wrong(a, s, c.word))
 		member_unwatch(b, a, s);
 	if (!taken || m->life == MEMBER_WATCHED || m->life == MEMBER_DYING || (a->orphan[s / 64] >> s % 64 & 1))
@@ -272,6 +277,7 @@ void births_look(struct broker *b, struct account *a, bool inherited)
 {
 	a->births = __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE);
 	a->doubts = 0;
+	memset(a->parent, 0, sizeof a->parent);
 	for (uint32_t s = 0; s < ledger_slots(a->ledger) && !a->damaged; s++)
 		slot_look(b, a, s, inherited);
 }

@@ -7,7 +7,10 @@
 
 struct broker;
 
-/* Has the doorbell moved, or is there something to be looked at again? */
+/* Has the doorbell moved since the last look? */
+bool births_have_rung(const struct account *a);
+
+/* Has it, or is there something to be looked at again? */
 bool births_are_due(const struct account *a);
 
 /* One look at every slot: processes not known yet are watched, or their slots doomed when

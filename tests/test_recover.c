@@ -153,6 +153,27 @@ Test(recover, settles_a_reaping_that_was_cut_short)
 	cr_assert(next_used("a") == 0 && account_is_clean(broker_find(&next, "a")));
 }
 
+/* The slot of a parent may lie above its embryo's: it is looked at later. */
+Test(recover, gives_back_the_embryo_of_a_parent_that_died_while_there_was_no_broker)
+{
+	struct peer_member m;
+	struct embryo e;
+	pid_t before = member("a", 10, NULL), one = member("a", 1000, &m), two = member("a", 2000, NULL);
+	end(before);
+	struct gather g = { .ledger = account("a")->ledger, .slot = m.slot }; /* in its name */
+	cr_assert(embryo_conceive(&g, 500, &e) == REASON_NONE && e.slot < m.slot);
+	kill(one, SIGKILL);
+	waitpid(one, NULL, 0);
+	child_begin();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	next_turns_ms(200);
+	cr_assert(SLOT_STATE(slot_read(a->ledger, e.slot)) == SLOT_FREE && a->members == 1 && !a->damaged);
+	cr_assert(next_used("a") >= 2000 && next_used("a") < 2500, "%u", next_used("a"));
+	end_next(two);
+	cr_assert(next_used("a") == 0 && account_is_clean(a));
+}
+
 Test(recover, accepts_either_side_of_a_grant_that_was_cut_short)
 {
 	struct account *a = account("a");
