@@ -38,6 +38,7 @@ static void member_fill(const struct slot *from, bool embryo, struct member *m)
 	m->granted = PURSE_GRANTED(purse);
 	m->used = embryo ? m->granted : PURSE_USED(purse);
 	m->pid = ONCE(from->pid);
+	m->pid = m->pid > 0 ? m->pid : 0;
 	m->uid = ONCE(from->uid);
 	m->flags = ONCE(from->flags);
 	m->peak = ONCE(from->peak);

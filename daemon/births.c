@@ -207,19 +207,25 @@ static void claim_settle(const struct claim *c)
 		member_doom(c->broker, a, c->s, c->word);
 }
 
-/* A slot without a pid. An embryo's is not known before its parent's fork returns; a live
- * one's when it lives in a pid namespace of its own and has not spoken up yet. */
+static bool owner_lives(const struct account *a, uint32_t owner)
+{
+	return a->member[owner].life != MEMBER_DYING &&
+	       (member_lives(a, owner) || SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE);
+}
+
+/* A slot without a pid. An embryo's is not known before its parent's fork returns. In a pid
+ * namespace of its own it is not known then either, until the child has spoken up: it may
+ * never, if it was killed before it adopted its slot. */
 static void unknown_settle(const struct claim *c)
 {
 	struct account *a = c->account;
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
-	uint32_t owner = SLOT_OWNER(c->word);
-	if (embryo && (member_lives(a, owner) || SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE) &&
-	    a->member[owner].life != MEMBER_DYING)
+	bool owned = embryo && owner_lives(a, SLOT_OWNER(c->word));
+	bool born = __atomic_load_n(&a->ledger->slot[c->s].pid, __ATOMIC_RELAXED) != 0;
+	if (owned && !born) /* its parent is in the middle of fork */
 		return;
-	if (embryo && a->member[owner].life == MEMBER_DYING)
-		orphan_mark(a, c->s);
-	else if (doubt_is_over(c, embryo ? BIRTHS_DOUBT_NS : BIRTHS_PATIENCE_NS))
+	bool dying = embryo && a->member[SLOT_OWNER(c->word)].life == MEMBER_DYING;
+	if (dying || doubt_is_over(c, embryo && !owned ? BIRTHS_DOUBT_NS : BIRTHS_PATIENCE_NS))
 		orphan_mark(a, c->s);
 }
 
@@ -228,6 +234,9 @@ int32_t births_pid(const struct account *a, uint32_t s, uint64_t word)
 	const struct slot *slot = &a->ledger->slot[s];
 	int32_t pid = __atomic_load_n(&slot->pid, __ATOMIC_ACQUIRE);
 	uint32_t flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
+	/* With a start time it is one that a broker looked up. */
+	if (__atomic_load_n(&slot->start_ticks, __ATOMIC_RELAXED) != 0)
+		return pid > 0 ? pid : 0;
 	if (SLOT_STATE(word) == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS)
 		flags |= __atomic_load_n(&a->ledger->slot[SLOT_OWNER(word)].flags, __ATOMIC_RELAXED);
 	return pid > 0 && !(flags & SLOT_FOREIGN_PID) ? pid : 0;

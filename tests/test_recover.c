@@ -103,6 +103,28 @@ Test(recover, finds_the_same_used_and_the_same_members)
 	cr_assert(next_used("a") == 0 && next_used("b") == 0 && account_is_clean(na));
 }
 
+/* Of another pid namespace: their pids in the ledger are the last broker's own. */
+Test(recover, finds_each_in_its_own_slot_whatever_namespace_it_is_of)
+{
+	enum { N = 5 };
+	struct peer_member m[N];
+	pid_t pid[N];
+	for (int i = 0; i < N; i++) {
+		pid[i] = member("a", 100, &m[i]);
+		account("a")->ledger->slot[m[i].slot].flags |= SLOT_FOREIGN_PID;
+	}
+	child_begin();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	cr_assert(a->members == N, "%u", a->members);
+	for (int i = 0; i < N; i++) {
+		struct member *found = registry_find(&next, a, pid[i]);
+		cr_assert(found && member_slot(a, found) == m[i].slot);
+		end_next(pid[i]);
+	}
+	cr_assert(next_used("a") == 0 && account_is_clean(a));
+}
+
 Test(recover, reaps_who_died_while_there_was_no_broker)
 {
 	pid_t one = member("a", 1000, NULL), two = member("a", 2000, NULL);

@@ -445,6 +445,41 @@ static bool fork_abroad(struct peer_member *m, int line)
 	return m->pid != getpid();
 }
 
+/* As in a pid namespace of its own, where the number fork returns is not to be told. */
+static bool fork_unnamed_and_dead(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	(void)line;
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0); /* before it adopts */
+	embryo_born(m->ledger, m->slot, e, 0);
+	return waitpid(pid, NULL, 0) == pid;
+}
+
+Test(registry, gives_back_the_embryo_of_a_child_that_never_said_who_it_was)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_unnamed_and_dead, &line);
+	turn_for_ms(1300);
+	cr_assert(account("a")->members == 1 && used("a") < 1500 && !account("a")->damaged, "%u", used("a"));
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+Test(registry, gives_it_back_with_its_parent)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_unnamed_and_dead, &line);
+	turn_for_ms(60);
+	cr_assert(used("a") >= 1500);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
 Test(registry, knows_members_of_other_pid_namespaces)
 {
 	if (getuid() != 0)
