@@ -48,6 +48,7 @@ static void member_fill(const struct slot *from, struct member *m)
 {
 	charge_fill(from, m);
 	m->pid = ONCE(from->pid);
+	m->pid = m->pid > 0 ? m->pid : 0;
 	m->uid = ONCE(from->uid);
 	m->flags = ONCE(from->flags);
 	m->peak = ONCE(from->peak);

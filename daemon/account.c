@@ -243,6 +243,7 @@ void account_reformat(struct account *a)
 	CRASH_POINT(REFORMAT_EMPTIED);
 	members_clear(a);
 	memset(a->orphan, 0, sizeof a->orphan);
+	memset(a->parent, 0, sizeof a->parent);
 	a->doubts = a->orphans = a->dying = 0;
 	a->unseen_slot = a->unseen = a->drift = 0;
 	a->births = 0;

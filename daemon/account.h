@@ -60,6 +60,7 @@ struct account {
 	uint32_t dying;   /* queue: slot + 1 */
 	uint32_t orphans; /* bits in `orphan` */
 	uint64_t orphan[HOLDER_WORDS]; /* slots without a process we know and without an owner */
+	uint64_t parent[HOLDER_WORDS]; /* slots that owned an embryo when last looked at */
 
 	uint32_t unseen_slot; /* the slot that is ours + 1; 0: none */
 	uint32_t unseen, drift; /* sums of the members' */

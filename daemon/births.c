@@ -12,6 +12,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/damage.h"
+#include "daemon/orphans.h"
 #include "daemon/proc.h"
 #include "daemon/unseen.h"
 #include "reserve/crash.h"
@@ -46,11 +47,15 @@ void attention_end(struct account *a, uint64_t begun_ns)
 	a->attention_ns -= (int64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 }
 
-bool births_are_due(const struct account *a)
+bool births_have_rung(const struct account *a)
 {
 	/* Acquire: pairs with the release of the bell in reserve/embryo.c. */
-	return a->doubts > 0 || a->orphans > 0 ||
-	       __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE) != a->births;
+	return __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE) != a->births;
+}
+
+bool births_are_due(const struct account *a)
+{
+	return a->doubts > 0 || a->orphans > 0 || births_have_rung(a);
 }
 
 void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
@@ -89,9 +94,7 @@ static bool member_lives(const struct account *a, uint32_t s)
 
 static void orphan_mark(struct account *a, uint32_t s)
 {
-	uint64_t bit = 1ull << s % 64;
-	a->orphans += (a->orphan[s / 64] & bit) == 0;
-	a->orphan[s / 64] |= bit;
+	orphan_add(a, s);
 	a->member[s].life = MEMBER_NONE;
 }
 
@@ -231,19 +234,25 @@ static void claim_settle(const struct claim *c)
 		member_doom(c->broker, a, c->s, c->word);
 }
 
-/* A slot without a pid. An embryo's is not known before its parent's fork returns; a live
- * one's when it lives in a pid namespace of its own and has not spoken up yet. */
+static bool owner_lives(const struct account *a, uint32_t owner)
+{
+	return a->member[owner].life != MEMBER_DYING &&
+	       (member_lives(a, owner) || SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE);
+}
+
+/* A slot without a pid. An embryo's is not known before its parent's fork returns. In a pid
+ * namespace of its own it is not known then either, until the child has spoken up: it may
+ * never, if it was killed before it adopted its slot. */
 static void unknown_settle(const struct claim *c)
 {
 	struct account *a = c->account;
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
-	uint32_t owner = SLOT_OWNER(c->word);
-	if (embryo && (member_lives(a, owner) || SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE) &&
-	    a->member[owner].life != MEMBER_DYING)
+	bool owned = embryo && owner_lives(a, SLOT_OWNER(c->word));
+	bool born = __atomic_load_n(&a->ledger->slot[c->s].pid, __ATOMIC_RELAXED) != 0;
+	if (owned && !born) /* its parent is in the middle of fork */
 		return;
-	if (embryo && a->member[owner].life == MEMBER_DYING)
-		orphan_mark(a, c->s);
-	else if (doubt_is_over(c, embryo ? BIRTHS_DOUBT_NS : BIRTHS_PATIENCE_NS))
+	bool dying = embryo && a->member[SLOT_OWNER(c->word)].life == MEMBER_DYING;
+	if (dying || doubt_is_over(c, embryo && !owned ? BIRTHS_DOUBT_NS : BIRTHS_PATIENCE_NS))
 		orphan_mark(a, c->s);
 }
 
@@ -252,6 +261,9 @@ int32_t births_pid(const struct account *a, uint32_t s, uint64_t word)
 	const struct slot *slot = &a->ledger->slot[s];
 	int32_t pid = __atomic_load_n(&slot->pid, __ATOMIC_ACQUIRE);
 	uint32_t flags = __atomic_load_n(&slot->flags, __ATOMIC_RELAXED);
+	/* With a start time it is one that a broker looked up. */
+	if (__atomic_load_n(&slot->start_ticks, __ATOMIC_RELAXED) != 0)
+		return pid > 0 ? pid : 0;
 	if (SLOT_STATE(word) == SLOT_EMBRYO && SLOT_OWNER(word) < LEDGER_SLOTS)
 		flags |= __atomic_load_n(&a->ledger->slot[SLOT_OWNER(word)].flags, __ATOMIC_RELAXED);
 	return pid > 0 && !(flags & SLOT_FOREIGN_PID) ? pid : 0;
@@ -290,6 +302,8 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 	}
 	if (!taken && m->life == MEMBER_DOUBTED)
 		m->life = MEMBER_NONE;
+	if (SLOT_STATE(c.word) == SLOT_EMBRYO)
+		a->parent[SLOT_OWNER(c.word) / 64] |= 1ull << SLOT_OWNER(c.word) % 64;
 	if (m->life == MEMBER_WATCHED && guess_is_wrong(a, s, c.word))
 		member_unwatch(b, a, s);
 	if (!taken || m->life >= MEMBER_WATCHED || (a->orphan[s / 64] >> s % 64 & 1))
@@ -307,6 +321,7 @@ void births_look(struct broker *b, struct account *a, bool inherited)
 {
 	a->births = __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE);
 	a->doubts = 0;
+	memset(a->parent, 0, sizeof a->parent);
 	for (uint32_t s = 0; s < ledger_slots(a->ledger) && !a->damaged; s++)
 		slot_look(b, a, s, inherited);
 }

@@ -7,7 +7,10 @@
 
 struct broker;
 
-/* Has the doorbell moved, or is there something to be looked at again? */
+/* Has the doorbell moved since the last look? */
+bool births_have_rung(const struct account *a);
+
+/* Has it, or is there something to be looked at again? */
 bool births_are_due(const struct account *a);
 
 /* One look at every slot: processes not known yet are watched, or their slots doomed when
@@ -30,15 +33,15 @@ void attention_end(struct account *a, uint64_t begun_ns);
 #define ATTENTION_PARTS 10
 
 #define BIRTHS_DOUBT_NS (20 * NS_PER_MS)
-/* A live slot whose process has not said who it is (another pid namespace, OPCODE_ADOPT). */
+/* A slot whose process has not said who it is (another pid namespace, OPCODE_ADOPT). */
 #define BIRTHS_PATIENCE_NS (1000 * NS_PER_MS)
 
 /* Does a watched slot, of which `word` is the state, turn out to be another process's than
  * the one that was guessed? A child says who it is when it adopts its slot. */
 bool guess_is_wrong(const struct account *a, uint32_t s, uint64_t word);
 
-/* The pid a slot tells, of which `word` is the state; 0 when it tells none, or one of
- * another pid namespace (its own, or its parent's, who wrote it). */
+/* The pid a slot tells, of which `word` is the state; 0 when it tells none, or one that is of
+ * another pid namespace (its own, or its parent's, who wrote it) and was not looked up yet. */
 int32_t births_pid(const struct account *a, uint32_t s, uint64_t word);
 
 /* Watches `pid`, of user `uid`, in slot `s` from now on, and writes down who it is. */

@@ -22,6 +22,13 @@ static uint32_t orphan_first(const struct account *a)
 	return LEDGER_SLOTS;
 }
 
+void orphan_add(struct account *a, uint32_t s)
+{
+	uint64_t bit = 1ull << s % 64;
+	a->orphans += (a->orphan[s / 64] & bit) == 0;
+	a->orphan[s / 64] |= bit;
+}
+
 static void orphan_clear(struct account *a, uint32_t s)
 {
 	a->orphan[s / 64] &= ~(1ull << s % 64);

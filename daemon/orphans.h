@@ -8,6 +8,9 @@
 
 struct broker;
 
+/* Puts a slot on the list. */
+void orphan_add(struct account *a, uint32_t s);
+
 /* Settles every orphan of the account: watched with the process found, or doomed. One walk
  * through /proc, for embryos of ORPHANS_WALK_NS at most: what is not found by then goes
  * back, and its process, should it exist, joins anew. Done later when the account has used

@@ -31,6 +31,30 @@ static bool embryo_seize(struct account *a, uint32_t s, uint64_t word)
 	return SLOT_STATE(word) != SLOT_EMBRYO || slot_adopt(a->ledger, s, SLOT_GEN(word), pid);
 }
 
+/* Its embryos, when no thread of it is left to give birth: what is not born is an orphan;
+ * a child that was named is looked for by its name. They say whose they are by the number of
+ * its slot, so this is done before that is another's. */
+static void embryos_settle(struct broker *b, struct account *a, uint32_t s)
+{
+	for (uint32_t e = 0; (e = embryo_next(a->ledger, s, e)) < LEDGER_SLOTS; e++) {
+		if (a->member[e].life == MEMBER_WATCHED || a->member[e].life == MEMBER_DYING)
+			continue;
+		if (births_pid(a, e, slot_read(a->ledger, e)) > 0)
+			a->doubts++;
+		else
+			orphan_add(a, e);
+	}
+	orphans_place(b, a);
+}
+
+/* May it own embryos? slot.embryos is raised before one is claimed, and lowered when the
+ * child is on its own, of which the bell was rung: then we have seen it, or not looked yet. */
+static bool is_parent(const struct account *a, uint32_t s)
+{
+	return __atomic_load_n(&a->ledger->slot[s].embryos, __ATOMIC_ACQUIRE) != 0 ||
+	       (a->parent[s / 64] >> s % 64 & 1) || births_have_rung(a);
+}
+
 static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
@@ -40,8 +64,11 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 		damage_found(b, a, "a slot was emptied by somebody else");
 	else if (guess_is_wrong(a, s, word) || !embryo_seize(a, s, word))
 		a->doubts++; /* it was another's, who lives: births_look finds out */
-	else
+	else {
+		if (is_parent(a, s))
+			embryos_settle(b, a, s);
 		member_reap(a->ledger, s);
+	}
 }
 
 static void dying_strike(struct account *a)
@@ -50,13 +77,13 @@ static void dying_strike(struct account *a)
 		a->member[s].life = MEMBER_NONE;
 }
 
-/* Must every slot be looked at? Deaths alone do not ask for it, unless one of the dead was
- * in the middle of a fork (slot.embryos is raised before an embryo is claimed). */
+/* Must every slot be looked at? Deaths alone do not ask for it, unless one of the dead was a
+ * parent: the newborn must be known before its embryos are given up. */
 static bool look_is_due(const struct account *a)
 {
 	bool due = births_are_due(a);
 	for (uint32_t at = a->dying; at && !due; at = a->member[at - 1].queue)
-		due = __atomic_load_n(&a->ledger->slot[at - 1].embryos, __ATOMIC_ACQUIRE) != 0;
+		due = is_parent(a, at - 1);
 	return due;
 }
 
@@ -103,19 +130,6 @@ void settle_all(struct broker *b)
 		if (a->ledger && (a->dying > 0 || (!a->damaged && births_are_due(a))))
 			settle_account(b, a, false);
 	}
-}
-
-/* No thread of the old image is left to give birth: what is not born is an orphan. */
-static void embryos_settle(struct broker *b, struct account *a, uint32_t s)
-{
-	for (uint32_t e = 0; (e = embryo_next(a->ledger, s, e)) < LEDGER_SLOTS; e++) {
-		uint64_t bit = 1ull << e % 64, word = slot_read(a->ledger, e);
-		if (a->member[e].life == MEMBER_WATCHED || births_pid(a, e, word) > 0)
-			continue;
-		a->orphans += (a->orphan[e / 64] & bit) == 0;
-		a->orphan[e / 64] |= bit;
-	}
-	orphans_place(b, a);
 }
 
 void settle_exec(struct broker *b, struct account *a, uint32_t s)

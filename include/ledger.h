@@ -80,7 +80,8 @@ enum intent_op {
 
 /* Slot flags. */
 #define SLOT_OBSERVED 1u /* over the limit by observation only */
-#define SLOT_FOREIGN_PID 2u /* `pid` is of another pid namespace: do not look it up */
+#define SLOT_FOREIGN_PID 2u /* `pid` may be of another pid namespace: do not look it up, unless the
+			     * broker has (start_ticks is not 0) */
 
 enum category {
 	CATEGORY_IMAGE,  /* writable segments of the program and its libraries, TLS, ld.so */
@@ -113,7 +114,7 @@ struct slot {
 
 	/* line 2: identity. The broker on join; parent or child on fork, same values. */
 	_Alignas(64) uint64_t state;
-	int32_t pid;
+	int32_t pid; /* 0: not known yet; -1: born, and its parent could not say */
 	uint32_t flags;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat, 0 while unknown; by the broker */
 	uint32_t uid;         /* by the broker */

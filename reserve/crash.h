@@ -43,7 +43,7 @@
 	X(53, EMBRYO_INHERITED, MEMBER) \
 	X(54, EMBRYO_CONCEIVED, MEMBER)     /* fork comes next */ \
 	X(55, EMBRYO_TOLD, MEMBER)          /* the parent wrote the child's pid */ \
-	X(56, EMBRYO_LEFT, MEMBER) \
+	X(56, EMBRYO_RUNG, MEMBER) \
 	X(57, EMBRYO_BORN, MEMBER) \
 	X(58, EMBRYO_SETTLED, MEMBER)       /* the child's charge is its own */ \
 	X(59, EMBRYO_ADOPTED, MEMBER) \

@@ -48,12 +48,12 @@ void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid
 {
 	/* The child writes the same number when it adopts. By now it may have adopted, died and
 	 * been reaped, and the slot be somebody else's. */
-	if (pid > 0)
-		slot_name(l, e.slot, e.generation, pid);
+	slot_name(l, e.slot, e.generation, pid > 0 ? pid : -1);
 	CRASH_POINT(EMBRYO_TOLD);
-	embryo_leave(l, parent);
-	CRASH_POINT(EMBRYO_LEFT);
+	/* In this order: whoever settles our death finds the embryo by the count, or by the bell. */
 	bell_ring(l);
+	CRASH_POINT(EMBRYO_RUNG);
+	embryo_leave(l, parent);
 	CRASH_POINT(EMBRYO_BORN);
 }
 

@@ -20,6 +20,7 @@ struct embryo {
 /* REASON_NONE and `ret`, or why not (nothing changed): REASON_SLOTS when the ledger is full. */
 enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, struct embryo *ret);
 
+/* In the parent, with the child's pid as the broker sees it; 0 when that is not known. */
 void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid);
 
 /* In the child. `pages` is its charge; false when the broker has buried the slot (the

@@ -104,6 +104,28 @@ Test(recover, finds_the_same_used_and_the_same_members)
 	cr_assert(next_used("a") == 0 && next_used("b") == 0 && account_is_clean(na));
 }
 
+/* Of another pid namespace: their pids in the ledger are the last broker's own. */
+Test(recover, finds_each_in_its_own_slot_whatever_namespace_it_is_of)
+{
+	enum { N = 5 };
+	struct peer_member m[N];
+	pid_t pid[N];
+	for (int i = 0; i < N; i++) {
+		pid[i] = member("a", 100, &m[i]);
+		account("a")->ledger->slot[m[i].slot].flags |= SLOT_FOREIGN_PID;
+	}
+	child_begin();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	cr_assert(a->members == N, "%u", a->members);
+	for (int i = 0; i < N; i++) {
+		struct member *found = registry_find(&next, a, pid[i]);
+		cr_assert(found && member_slot(a, found) == m[i].slot);
+		end_next(pid[i]);
+	}
+	cr_assert(next_used("a") == 0 && account_is_clean(a));
+}
+
 Test(recover, reaps_who_died_while_there_was_no_broker)
 {
 	pid_t one = member("a", 1000, NULL), two = member("a", 2000, NULL);
@@ -152,6 +174,27 @@ Test(recover, settles_a_reaping_that_was_cut_short)
 	transfer_reap(l, m.slot, m.slot); /* its purse is empty, its slot is not free yet */
 	take_over(CONFIG);
 	cr_assert(next_used("a") == 0 && account_is_clean(broker_find(&next, "a")));
+}
+
+/* The slot of a parent may lie above its embryo's: it is looked at later. */
+Test(recover, gives_back_the_embryo_of_a_parent_that_died_while_there_was_no_broker)
+{
+	struct peer_member m;
+	struct embryo e;
+	pid_t before = member("a", 10, NULL), one = member("a", 1000, &m), two = member("a", 2000, NULL);
+	end(before);
+	struct gather g = { .ledger = account("a")->ledger, .slot = m.slot }; /* in its name */
+	cr_assert(embryo_conceive(&g, 500, &e) == REASON_NONE && e.slot < m.slot);
+	kill(one, SIGKILL);
+	waitpid(one, NULL, 0);
+	child_begin();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	next_turns_ms(200);
+	cr_assert(SLOT_STATE(slot_read(a->ledger, e.slot)) == SLOT_FREE && a->members == 1 && !a->damaged);
+	cr_assert(next_used("a") >= 2000 && next_used("a") < 2500, "%u", next_used("a"));
+	end_next(two);
+	cr_assert(next_used("a") == 0 && account_is_clean(a));
 }
 
 Test(recover, accepts_either_side_of_a_grant_that_was_cut_short)

@@ -133,6 +133,40 @@ Test(registry, leaves_an_embryo_to_its_living_parent)
 	cr_assert(everything_is_back("a"));
 }
 
+/* A child that its parent has not named adopts its slot, conceives in a lower one (slot 0,
+ * when that is free), and is gone before anybody looked. */
+static bool conceive_below(struct peer_member *m, int line)
+{
+	struct embryo e, below;
+	struct gather g = peer_gather(m);
+	char said = SAY_OK;
+	int status;
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	pid_t pid = fork();
+	if (pid == 0) {
+		while (SLOT_STATE(slot_read(m->ledger, 0)) != SLOT_FREE)
+			pause_ms(1);
+		g.slot = e.slot;
+		_exit(!embryo_adopt(m->ledger, e, 400, getpid()) ||
+		      embryo_conceive(&g, 100, &below) != REASON_NONE || below.slot > e.slot);
+	}
+	return write(line, &said, 1) == 1 && waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+Test(registry, gives_back_the_embryo_of_a_child_nobody_knew)
+{
+	int line;
+	char said;
+	pid_t low = member("a", 10, NULL, &line), pid = member("a", 1000, conceive_below, &line);
+	end(low);
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
+	turn_for_ms(100);
+	cr_assert(account("a")->members == 1 && used("a") < 1500 && !account("a")->damaged, "%u", used("a"));
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
 /* Born, but neither side has written its pid yet: the parent is killed in fork. */
 static bool fork_in_silence(struct peer_member *m, int line)
 {
@@ -409,6 +443,41 @@ static bool fork_abroad(struct peer_member *m, int line)
 	}
 	embryo_born(m->ledger, m->slot, e, pid); /* a number of its own namespace */
 	return m->pid != getpid();
+}
+
+/* As in a pid namespace of its own, where the number fork returns is not to be told. */
+static bool fork_unnamed_and_dead(struct peer_member *m, int line)
+{
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	(void)line;
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0); /* before it adopts */
+	embryo_born(m->ledger, m->slot, e, 0);
+	return waitpid(pid, NULL, 0) == pid;
+}
+
+Test(registry, gives_back_the_embryo_of_a_child_that_never_said_who_it_was)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_unnamed_and_dead, &line);
+	turn_for_ms(1300);
+	cr_assert(account("a")->members == 1 && used("a") < 1500 && !account("a")->damaged, "%u", used("a"));
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
+Test(registry, gives_it_back_with_its_parent)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_unnamed_and_dead, &line);
+	turn_for_ms(60);
+	cr_assert(used("a") >= 1500);
+	end(pid);
+	cr_assert(everything_is_back("a"));
 }
 
 Test(registry, knows_members_of_other_pid_namespaces)
