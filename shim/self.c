@@ -108,11 +108,14 @@ static void child_pay(uint64_t pages)
 		raw_call1(SYS_exit_group, 125);
 }
 
-/* A copy nobody conceived (clone by hand), or whose embryo was buried with its parent. */
+/* A copy nobody conceived (clone by hand), or whose embryo was buried with its parent. One
+ * that cannot join is as one that cannot start. */
 static void child_join(uint64_t pages)
 {
 	struct reply_join reply;
-	if (broker_join(self.socket, self.account, &reply, NULL) != 0) {
+	if (broker_join(self.socket, self.account, true, &reply, NULL) != 0) {
+		if (!self.may_be_open)
+			raw_call1(SYS_exit_group, 125);
 		self.state = SELF_OPEN;
 		return;
 	}
@@ -142,8 +145,10 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	self.slot = e->slot;
 	self.generation = e->generation;
 	self.broker_pid = raw_getpid();
-	if (foreign)
-		broker_adopt(); /* which learns the broker's number for us */
+	/* Which learns the broker's number for us. Where it does not, it will not know who is in
+	 * this slot, and give it up. */
+	if (foreign && broker_adopt() != 0)
+		return false;
 	child_pay(due - given);
 	return true;
 }

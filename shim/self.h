@@ -29,6 +29,7 @@ struct self {
 	uint64_t mine;
 	int32_t pid;        /* as this process sees itself */
 	int32_t broker_pid; /* as the broker sees it; differs in another pid namespace */
+	bool may_be_open;   /* the policy where there is no broker (ENV_NO_BROKER) */
 	char account[ACCOUNT_NAME_BYTES];
 	char socket[108];
 };
