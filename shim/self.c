@@ -31,7 +31,7 @@ static uint64_t signals_set(uint64_t mask)
 }
 
 /* Takes the lock over from a holder that no longer exists: a child of vfork that was
- * killed while it acted in our slot's name. Its open transfer is settled first. */
+ * killed while it acted in our slot's name. What it left open is settled first. */
 static bool lock_inherit(uint32_t seen, uint32_t me)
 {
 	if (raw_call2(SYS_tkill, seen & ~LOCK_WAITED, 0) != -ESRCH)
@@ -40,6 +40,7 @@ static bool lock_inherit(uint32_t seen, uint32_t me)
 					 __ATOMIC_RELAXED))
 		return false;
 	transfer_settle(self.ledger, self.slot);
+	object_settle(self.ledger, self.slot);
 	return true;
 }
 
@@ -67,6 +68,8 @@ static bool lock_wait(uint32_t me)
 bool self_lock(struct self_lock *ret)
 {
 	uint32_t me = (uint32_t)raw_gettid(), free_word = 0;
+	if (self_is_buried())
+		return false;
 	uint64_t signals = signals_set(UINT64_MAX);
 	if (!__atomic_compare_exchange_n(&lock_word, &free_word, me, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED) &&

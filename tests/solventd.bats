@@ -554,3 +554,33 @@ accounted() {
 	run accounted open "$work/copy" "$broker"
 	[ "$status" = 3 ]
 }
+
+@test "a child of vfork that outlives its parent charges nobody" {
+	cat >"$work/vfork.c" <<-'C'
+		#include <signal.h>
+		#include <sys/mman.h>
+		#include <unistd.h>
+		int main(void)
+		{
+			pid_t parent = getpid();
+			if (vfork() == 0) {
+				kill(parent, SIGKILL);
+				usleep(300000); /* its slot is given up meanwhile */
+				mmap(0, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+				_exit(0);
+			}
+			return 0;
+		}
+	C
+	"${CC:-cc}" -w -O1 -o "$work/vfork" "$work/vfork.c"
+	broker
+	run accounted strict "$work/vfork"
+	[ "$status" = 137 ]
+	sleep 1
+	wait_for says a "0 [0-9]* 16384 0 0"
+	member a 100 # and another is charged what it takes
+	kill -9 "$member"
+	wait_for says a "0 [0-9]* 16384 0 0"
+	sleep 1.1
+	! logs "written over"
+}
