@@ -120,6 +120,10 @@ int account_adopt(struct account *a, struct book *book, int fd)
 	if (error)
 		return error;
 	account_begin(a, book, l, fd, book->inode);
+	/* The last broker may have been killed in the middle of a reload: that the header has
+	 * another policy than the books says nothing against anybody. */
+	if (ledger_is_sound(l, a->name))
+		policy_write(a);
 	uint64_t word = purse_read(&l->header.purse);
 	uint32_t granted = PURSE_GRANTED(word);
 	bool expected = granted == book->granted || granted == book->next;

@@ -87,11 +87,31 @@ static bool look_is_due(const struct account *a)
 	return due;
 }
 
+/* Pages that a parent gave an embryo which was being buried, and then died (reserve/gather.c
+ * takes them back while somebody lives). A transfer is made in the name of a slot. */
+static void strays_return(struct ledger *l)
+{
+	int actor = -1;
+	for (uint32_t s = 0; s < ledger_slots(l); s++) {
+		if (SLOT_STATE(slot_read(l, s)) != SLOT_FREE || purse_read(&l->slot[s].purse) == 0)
+			continue;
+		if (actor < 0 && (actor = slot_claim(l, SLOT_LIVE, 0)) < 0)
+			return;
+		CRASH_POINT(STRAY_FOUND);
+		transfer_reap(l, (uint32_t)actor, s);
+	}
+	if (actor < 0)
+		return;
+	transfer_reap(l, (uint32_t)actor, (uint32_t)actor);
+	slot_free(l, (uint32_t)actor);
+}
+
 void settle_empty(struct broker *b, struct account *a)
 {
 	if (a->members > 0 || births_are_due(a))
 		return;
 	a->unchecked = false;
+	strays_return(a->ledger);
 	if (!account_is_clean(a))
 		damage_found(b, a, "its books do not add up although nobody is left in it");
 }

@@ -99,6 +99,7 @@
 	X(142, EXEC_LET_GO, BROKER) \
 	X(143, EXEC_DROPPED, BROKER) \
 	X(144, EXEC_DONE, BROKER) \
+	X(145, STRAY_FOUND, BROKER)         /* pages in a slot nobody is in */ \
 	/* daemon/sysv.c */ \
 	X(150, SYSV_CLAIMED, BROKER) \
 	X(151, SYSV_RELEASED, BROKER) \

@@ -12,7 +12,8 @@
  * sibling may take what was granted before we come back, and then it is really used. */
 #define ASK_TRIES 4
 
-/* Sibling by sibling, until the account's own headroom covers `pages`. */
+/* Slot by slot, until the account's own headroom covers `pages`. Empty ones too: what a parent
+ * gave an embryo that was being buried may have strayed there. */
 static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 {
 	struct ledger *l = g->ledger;
@@ -20,7 +21,7 @@ static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 		uint32_t headroom = purse_headroom(purse_read(&l->header.purse));
 		if (headroom >= pages)
 			return true;
-		if (s != spare && SLOT_STATE(slot_read(l, s)) == SLOT_LIVE)
+		if (s != spare)
 			transfer_return(l, g->slot, s, (uint32_t)(pages - headroom));
 		CRASH_POINT(SWEPT_ONE);
 	}

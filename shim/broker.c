@@ -87,22 +87,6 @@ static int broker_ask(const char *name, const void *request, size_t request_byte
 	return result;
 }
 
-int broker_join(const char *name, const char *account, struct reply_join *ret, int *ret_fd)
-{
-	struct request_join request = { .head = head(OPCODE_JOIN) };
-	size_t n = strnlen(account, sizeof request.account - 1);
-	memcpy(request.account, account, n);
-	int fd = -1;
-	int result = broker_ask(name, &request, sizeof request, ret, sizeof *ret, &fd);
-	if (result == 0 && ret_fd && fd < 0)
-		result = -EPROTO;
-	if (fd >= 0 && (result != 0 || !ret_fd))
-		raw_call1(SYS_close, fd);
-	else if (ret_fd)
-		*ret_fd = fd;
-	return result;
-}
-
 static bool is_absent(int result)
 {
 	return result == -ECONNREFUSED || result == -ENOENT || result == -ECONNRESET || result == -EPIPE ||
@@ -118,15 +102,59 @@ static int64_t now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A broker that is being restarted is worth a short wait where the limit would allow what
- * is asked; one that is gone for good is waited for once, not at every charge. */
+/* A broker that is being restarted is worth a short wait; one that is gone for good is
+ * waited for once, not at every question. */
 static bool absence_is_news(void)
 {
 	int64_t now = now_ms(), zero = 0;
 	__atomic_compare_exchange_n(&absent_since_ms, &zero, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return now - __atomic_load_n(&absent_since_ms, __ATOMIC_RELAXED) < ABSENCE_MS;
+}
+
+/* Is this answer to be waited for again? */
+static bool answer_is_late(int result)
+{
+	if (!is_absent(result)) {
+		__atomic_store_n(&absent_since_ms, 0, __ATOMIC_RELAXED);
+		return false;
+	}
+	if (!absence_is_news())
+		return false;
+	struct timespec pause = { .tv_nsec = 20000000 };
+	raw_call2(SYS_nanosleep, &pause, NULL);
+	return true;
+}
+
+static int join_once(const char *name, const char *account, struct reply_join *ret, int *ret_fd)
+{
+	struct request_join request = { .head = head(OPCODE_JOIN) };
+	size_t n = strnlen(account, sizeof request.account - 1);
+	memcpy(request.account, account, n);
+	int fd = -1;
+	int result = broker_ask(name, &request, sizeof request, ret, sizeof *ret, &fd);
+	if (result == 0 && ret_fd && fd < 0)
+		result = -EPROTO;
+	if (fd >= 0 && (result != 0 || !ret_fd))
+		raw_call1(SYS_close, fd);
+	else if (ret_fd)
+		*ret_fd = fd;
+	return result;
+}
+
+int broker_join(const char *name, const char *account, bool wait, struct reply_join *ret, int *ret_fd)
+{
+	int result;
+	do
+		result = join_once(name, account, ret, ret_fd);
+	while (wait && answer_is_late(result));
+	return result;
+}
+
+/* Could a broker help at all? */
+static bool grant_may_grow(void)
+{
 	const struct ledger_header *h = &self.ledger->header;
-	return now - __atomic_load_n(&absent_since_ms, __ATOMIC_RELAXED) < ABSENCE_MS &&
-	       PURSE_GRANTED(__atomic_load_n(&h->purse.word, __ATOMIC_RELAXED)) < h->limit;
+	return PURSE_GRANTED(__atomic_load_n(&h->purse.word, __ATOMIC_RELAXED)) < h->limit;
 }
 
 int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason)
@@ -136,13 +164,9 @@ int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason
 	struct reply_extend reply = { .reason = REASON_NONE };
 	memcpy(request.account, self.account, sizeof request.account);
 	int result;
-	while (is_absent(result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL)) &&
-	       absence_is_news()) {
-		struct timespec pause = { .tv_nsec = 20000000 };
-		raw_call2(SYS_nanosleep, &pause, NULL);
-	}
-	if (!is_absent(result))
-		__atomic_store_n(&absent_since_ms, 0, __ATOMIC_RELAXED);
+	do
+		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
+	while (grant_may_grow() && answer_is_late(result));
 	if (result == STATUS_REFUSED) {
 		*ret_reason = reply.reason == REASON_POOL ? REASON_POOL : REASON_LIMIT;
 		return -ENOMEM;
@@ -155,8 +179,11 @@ int broker_adopt(void)
 	struct request_adopt request = { .head = head(OPCODE_ADOPT), .slot = self.slot,
 					 .generation = self.generation };
 	struct reply_join reply;
+	int result;
 	memcpy(request.account, self.account, sizeof request.account);
-	int result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
+	do
+		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
+	while (answer_is_late(result));
 	if (result == 0)
 		self.broker_pid = reply.pid;
 	return result;

@@ -6,10 +6,11 @@
 #include "include/protocol.h"
 #include "reserve/gather.h"
 
-/* Asks to join `account` at `socket`. `ret_fd` (may be NULL: not wanted) receives the
+/* Asks to join `account` at `socket`; `wait`s a little for a broker that is being restarted,
+ * as the two below do. `ret_fd` (may be NULL: not wanted) receives the
  * ledger's descriptor, close-on-exec, the caller's to close. 0; -errno when the broker
  * cannot be reached; or > 0: enum status, its refusal. */
-int broker_join(const char *socket, const char *account, struct reply_join *ret, int *ret_fd);
+int broker_join(const char *socket, const char *account, bool wait, struct reply_join *ret, int *ret_fd);
 
 /* gather_ask: reap the dead, extend the grant. */
 int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason);

@@ -183,6 +183,8 @@ enum refusal_reason charge_take(uint64_t pages, enum category category)
 		return REASON_NONE;
 	if (unlikely(self_is_copy()))
 		self_become_child(NULL);
+	if (unlikely(self_is_buried()))
+		return REASON_NONE;
 	if (unlikely(stack_has_grown()))
 		stack_pay();
 	here.depth++;
@@ -213,6 +215,8 @@ void charge_give(uint64_t pages, enum category category)
 	if (unlikely(self_is_copy()))
 		self_become_child(NULL);
 	__atomic_fetch_sub(&self.mine, pages, __ATOMIC_SEQ_CST);
+	if (unlikely(self_is_buried()))
+		return;
 	category_add(category, -pages);
 	if (self.state != SELF_MEMBER)
 		return;

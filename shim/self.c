@@ -31,7 +31,7 @@ static uint64_t signals_set(uint64_t mask)
 }
 
 /* Takes the lock over from a holder that no longer exists: a child of vfork that was
- * killed while it acted in our slot's name. Its open transfer is settled first. */
+ * killed while it acted in our slot's name. What it left open is settled first. */
 static bool lock_inherit(uint32_t seen, uint32_t me)
 {
 	if (raw_call2(SYS_tkill, seen & ~LOCK_WAITED, 0) != -ESRCH)
@@ -40,6 +40,7 @@ static bool lock_inherit(uint32_t seen, uint32_t me)
 					 __ATOMIC_RELAXED))
 		return false;
 	transfer_settle(self.ledger, self.slot);
+	object_settle(self.ledger, self.slot);
 	return true;
 }
 
@@ -67,6 +68,8 @@ static bool lock_wait(uint32_t me)
 bool self_lock(struct self_lock *ret)
 {
 	uint32_t me = (uint32_t)raw_gettid(), free_word = 0;
+	if (self_is_buried())
+		return false;
 	uint64_t signals = signals_set(UINT64_MAX);
 	if (!__atomic_compare_exchange_n(&lock_word, &free_word, me, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED) &&
@@ -108,11 +111,14 @@ static void child_pay(uint64_t pages)
 		raw_call1(SYS_exit_group, 125);
 }
 
-/* A copy nobody conceived (clone by hand), or whose embryo was buried with its parent. */
+/* A copy nobody conceived (clone by hand), or whose embryo was buried with its parent. One
+ * that cannot join is as one that cannot start. */
 static void child_join(uint64_t pages)
 {
 	struct reply_join reply;
-	if (broker_join(self.socket, self.account, &reply, NULL) != 0) {
+	if (broker_join(self.socket, self.account, true, &reply, NULL) != 0) {
+		if (!self.may_be_open)
+			raw_call1(SYS_exit_group, 125);
 		self.state = SELF_OPEN;
 		return;
 	}
@@ -150,8 +156,10 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	self.slot = e->slot;
 	self.generation = e->generation;
 	self.broker_pid = raw_getpid();
-	if (foreign)
-		broker_adopt(); /* which learns the broker's number for us */
+	/* Which learns the broker's number for us. Where it does not, it will not know who is in
+	 * this slot, and give it up. */
+	if (foreign && broker_adopt() != 0)
+		return false;
 	child_pay(due - given);
 	return true;
 }

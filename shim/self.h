@@ -6,6 +6,7 @@
 
 #include "reserve/embryo.h"
 #include "reserve/gather.h"
+#include "reserve/ledger.h"
 
 enum self_state {
 	SELF_EARLY,  /* before our constructor: charges are counted, nothing is refused */
@@ -29,6 +30,7 @@ struct self {
 	uint64_t mine;
 	int32_t pid;        /* as this process sees itself */
 	int32_t broker_pid; /* as the broker sees it; differs in another pid namespace */
+	bool may_be_open;   /* the policy where there is no broker (ENV_NO_BROKER) */
 	char account[ACCOUNT_NAME_BYTES];
 	char socket[108];
 };
@@ -41,8 +43,8 @@ extern struct self self;
 
 /* Acting for the slot: one thread at a time, with every signal blocked, because a
  * handler that allocates would otherwise wait for its own thread. A holder that died (a
- * vfork child) is replaced and its transfer settled. False after 2 s of waiting for a
- * holder that is alive: the caller refuses. */
+ * vfork child) is replaced and what it left open is settled. False after 2 s of waiting for
+ * a holder that is alive, and when our slot was given up: the caller refuses. */
 struct self_lock {
 	uint64_t signals;
 };
@@ -56,6 +58,13 @@ struct gather self_gather(void);
 static inline bool self_is_copy(void)
 {
 	return self.token != NULL && *self.token == 0;
+}
+
+/* Has our slot been given up while we are still here? Then we are a child of vfork whose parent
+ * was killed: what this address space had is settled, and the slot may be somebody else's. */
+static inline bool self_is_buried(void)
+{
+	return self.state == SELF_MEMBER && SLOT_GEN(slot_read(self.ledger, self.slot)) != self.generation;
 }
 
 /* Gives a copy a slot of its own: the embryo its parent conceived for it (`e`, may be

@@ -52,11 +52,6 @@ static const char *env(const char *name)
 	return value ? value : "";
 }
 
-static bool policy_is_open(void)
-{
-	return strcmp(env(ENV_NO_BROKER), "open") == 0;
-}
-
 /* A page that fork does not copy: see struct self. */
 static bool token_make(void)
 {
@@ -118,7 +113,8 @@ static void text_copy(char *to, size_t n, const char *from)
 static int ledger_join(struct reply_join *reply)
 {
 	int fd = -1;
-	int result = broker_join(self.socket, env(ENV_ACCOUNT), reply, &fd);
+	/* Who may run without a broker need not wait for one. */
+	int result = broker_join(self.socket, env(ENV_ACCOUNT), !self.may_be_open, reply, &fd);
 	if (result != 0)
 		return result;
 	struct ledger *ledger;
@@ -165,7 +161,7 @@ void self_join(void)
 	int result = ledger_join(&reply);
 	if (result != 0) {
 		/* A broker that answers and says no is not "no broker": only `open` runs on. */
-		if (!policy_is_open())
+		if (!self.may_be_open)
 			refuse_start(status_sentence(result), status_advice(result));
 		self.state = SELF_OPEN;
 		return;
@@ -189,6 +185,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 		environ = envp;
 	next_resolve();
 	self.pid = raw_getpid();
+	self.may_be_open = strcmp(env(ENV_NO_BROKER), "open") == 0;
 	const char *socket = env(ENV_SOCKET);
 	text_copy(self.socket, sizeof self.socket, *socket ? socket : PROTOCOL_SOCKET);
 	exec_remember();

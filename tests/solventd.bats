@@ -494,3 +494,93 @@ fuser_of() {
 	done
 	look a
 }
+
+# accounted POLICY COMMAND...: a program under the shim, in account a, instead of this shell.
+accounted() {
+	local policy=$1
+	shift
+	exec env LD_PRELOAD="${solventd%/*}/libsolvent.so" SOLVENT_SOCKET="$socket" SOLVENT_ACCOUNT=a SOLVENT_NO_BROKER="$policy" "$@"
+}
+
+@test "a program that starts while the broker is restarted waits for it" {
+	broker
+	kill -9 "$broker"
+	gone "$broker"
+	accounted strict sleep 60 3>&- 2>"$work/errors" &
+	local program=$!
+	started+=("$program")
+	sleep 0.5
+	kill -0 "$program"
+	broker
+	wait_for says a "[1-9][0-9]* [0-9]* 16384 1 0"
+	kill -9 "$program"
+	wait_for says a "0 [0-9]* 16384 0 0"
+}
+
+@test "without a broker a program does not start, or runs unaccounted if it may" {
+	run accounted strict true
+	expect 125 "solvent: no broker answers"
+	run accounted open true
+	[ "$status" = 0 ]
+}
+
+@test "without a broker a copy of a process that nobody conceived ends as one that cannot start" {
+	cat >"$work/copy.c" <<-'C'
+		#include <signal.h>
+		#include <stdlib.h>
+		#include <string.h>
+		#include <sys/syscall.h>
+		#include <sys/wait.h>
+		#include <unistd.h>
+		/* fork, past every door: copy BROKER */
+		int main(int argc, char **argv)
+		{
+			long pid;
+			int status;
+			kill(atoi(argv[argc - 1]), SIGKILL);
+			usleep(100000);
+			__asm__ volatile("syscall" : "=a"(pid) : "a"(SYS_fork) : "rcx", "r11", "memory");
+			if (pid == 0)
+				_exit(memset(malloc(8 << 20), 1, 8 << 20) ? 3 : 4);
+			waitpid((pid_t)pid, &status, 0);
+			return WEXITSTATUS(status);
+		}
+	C
+	"${CC:-cc}" -w -O1 -o "$work/copy" "$work/copy.c"
+	broker
+	run accounted strict "$work/copy" "$broker"
+	[ "$status" = 125 ]
+	broker
+	run accounted open "$work/copy" "$broker"
+	[ "$status" = 3 ]
+}
+
+@test "a child of vfork that outlives its parent charges nobody" {
+	cat >"$work/vfork.c" <<-'C'
+		#include <signal.h>
+		#include <sys/mman.h>
+		#include <unistd.h>
+		int main(void)
+		{
+			pid_t parent = getpid();
+			if (vfork() == 0) {
+				kill(parent, SIGKILL);
+				usleep(300000); /* its slot is given up meanwhile */
+				mmap(0, 8 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+				_exit(0);
+			}
+			return 0;
+		}
+	C
+	"${CC:-cc}" -w -O1 -o "$work/vfork" "$work/vfork.c"
+	broker
+	run accounted strict "$work/vfork"
+	[ "$status" = 137 ]
+	sleep 1
+	wait_for says a "0 [0-9]* 16384 0 0"
+	member a 100 # and another is charged what it takes
+	kill -9 "$member"
+	wait_for says a "0 [0-9]* 16384 0 0"
+	sleep 1.1
+	! logs "written over"
+}

@@ -86,6 +86,28 @@ Test(gather, takes_back_what_a_sibling_does_not_use)
 	cr_assert_eq(PURSE_USED(l->header.purse.word), granted_sum());
 }
 
+Test(gather, takes_back_what_strayed_into_an_empty_slot)
+{
+	scene(1000);
+	struct gather a = as(A);
+	int buried = slot_claim(l, SLOT_EMBRYO, B);
+	slot_free(l, (uint32_t)buried);
+	cr_assert(transfer_fund(l, B, (uint32_t)buried, 300)); /* it did not know */
+	cr_assert_eq(gather_take(&a, 1000), REASON_NONE);
+	cr_assert_eq(l->slot[buried].purse.word, 0);
+}
+
+Test(gather, leaves_an_embryo_what_it_has)
+{
+	scene(1000);
+	struct gather a = as(A);
+	int embryo = slot_claim(l, SLOT_EMBRYO, B);
+	cr_assert(transfer_fund(l, B, (uint32_t)embryo, 300));
+	cr_assert_eq(gather_take(&a, 1000), REASON_POOL);
+	cr_assert_eq(gather_take(&a, 700), REASON_NONE);
+	cr_assert_eq(l->slot[embryo].purse.word, PURSE(300, 0));
+}
+
 Test(gather, asks_the_broker_only_when_the_account_is_short)
 {
 	scene(100);

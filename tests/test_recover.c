@@ -209,6 +209,20 @@ Test(recover, accepts_either_side_of_a_grant_that_was_cut_short)
 	cr_assert(!broker_find(&next, "b")->damaged && broker_find(&next, "b")->granted == 1024);
 }
 
+Test(recover, finishes_a_reload_that_was_cut_short)
+{
+	struct account *a = account("a");
+	pid_t one = member("a", 1000, NULL);
+	a->book->policy.limit = 8192; /* the books have it, the ledger does not */
+	a->ledger->header.warn = 77;  /* or the ledger has half of it */
+	take_over("account a { limit = 32M guarantee = 8M }\naccount b { }");
+	a = broker_find(&next, "a");
+	cr_assert(!a->damaged && account_is_sound(a) && a->members == 1);
+	cr_assert(a->ledger->header.limit == 8192 && a->ledger->header.warn != 77);
+	end_next(one);
+	cr_assert(next_used("a") == 0 && account_is_clean(a));
+}
+
 Test(recover, does_not_believe_a_ledger_that_claims_more_than_the_books)
 {
 	struct peer_member m;

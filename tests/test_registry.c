@@ -115,6 +115,23 @@ Test(registry, reaps_a_child_that_died_before_anybody_looked)
 	cr_assert(everything_is_back("a"));
 }
 
+/* The embryo is buried, its parent does not know and gives it more, and is killed. */
+static bool fund_a_free_slot(struct peer_member *m, int line)
+{
+	(void)line;
+	return transfer_fund(m->ledger, m->slot, m->slot + 1, 50) && transfer_fund(m->ledger, m->slot, m->slot + 2, 50);
+}
+
+Test(registry, gives_back_what_strayed_into_empty_slots)
+{
+	int line, other_line;
+	pid_t other = member("a", 10, NULL, &other_line), pid = member("a", 1000, fund_a_free_slot, &line);
+	account("a")->ledger->header.slot_top = 8; /* they were taken once */
+	end(other);
+	end(pid);
+	cr_assert(everything_is_back("a"));
+}
+
 static bool conceive_only(struct peer_member *m, int line)
 {
 	struct embryo e;
