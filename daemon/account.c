@@ -59,13 +59,14 @@ static void ledger_begin(struct account *a)
 	a->book->granted = a->granted;
 }
 
-static void account_begin(struct account *a, struct book *book, struct ledger *l, int fd, uint64_t inode)
+static void account_begin(struct account *a, struct book *book, struct ledger *l, int fd, const struct stat *st)
 {
 	memset(a, 0, offsetof(struct account, member));
 	memcpy(a->name, book->name, sizeof a->name);
 	a->ledger = l;
 	a->fd = fd;
-	a->inode = inode;
+	a->device = st->st_dev;
+	a->inode = st->st_ino;
 	a->book = book;
 	a->policy = book->policy;
 }
@@ -85,7 +86,7 @@ int account_create(struct account *a, struct book *book, const char *name, const
 	}
 	*book = (struct book){ .inode = st.st_ino, .policy = *policy };
 	snprintf(book->name, sizeof book->name, "%s", name);
-	account_begin(a, book, l, fd, st.st_ino);
+	account_begin(a, book, l, fd, &st);
 	ledger_begin(a);
 	return 0;
 }
@@ -110,11 +111,12 @@ static int ledger_map_anyhow(int fd, struct ledger **ret)
 
 int account_adopt(struct account *a, struct book *book, int fd)
 {
+	struct stat st;
 	struct ledger *l;
-	int error = ledger_map_anyhow(fd, &l);
+	int error = fstat(fd, &st) != 0 ? -errno : ledger_map_anyhow(fd, &l);
 	if (error)
 		return error;
-	account_begin(a, book, l, fd, book->inode);
+	account_begin(a, book, l, fd, &st);
 	uint64_t word = purse_read(&l->header.purse);
 	uint32_t granted = PURSE_GRANTED(word);
 	bool expected = granted == book->granted || granted == book->next;
