@@ -63,7 +63,8 @@ void settle_empty(struct broker *b, struct account *a)
 	if (a->members > 0 || births_are_due(a))
 		return;
 	a->unchecked = false;
-	if (!account_is_clean(a))
+	/* Noticed now, so that it is healed before somebody joins and is turned away for it. */
+	if (damage_absent(b, a) && !account_is_clean(a))
 		damage_found(b, a, "its books do not add up although nobody is left in it");
 }
 
