@@ -26,7 +26,7 @@ mode.asan    := $(mode.debug) -fsanitize=address,undefined -fno-sanitize-recover
 mode.tsan    := $(mode.debug) -fsanitize=thread
 mode.trap    := $(mode.debug) -fsanitize=undefined -fsanitize-undefined-trap-on-error
 mode.inject  := -DSOLVENT_INJECT
-mode.fuzz    := $(mode.debug) -fsanitize=fuzzer-no-link,address,undefined
+mode.fuzz    := $(mode.debug) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 mode.crash   := -DSOLVENT_CRASH # reserve/crash.h
 $(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan inject crash fuzz))
 ifeq ($(MODE),fuzz)
@@ -52,6 +52,7 @@ TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 STRESS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/stress_*.c))
 PROBES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/probes/*.c))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/programs/*.c))
+FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/fuzz_main.c tests/fuzz_world.c,$(wildcard tests/fuzz_*.c)))
 # Everything but the two main()s is testable.
 TESTABLE := $(RESERVE) $(filter-out %/main.o,$(DAEMON) $(CLI))
 
@@ -89,6 +90,23 @@ $(STRESS): %: %.o $(RESERVE)
 $(PROBES) $(PROGRAMS): %: %.o
 	$(Q)$(LINK) -o $@ $< -lutil -ldl
 
+# A fuzzer is linked with libFuzzer, or with a main() that replays inputs (tests/fuzz_main.c).
+# What each puts in the place of functions of ours or of libc:
+WORLD := proc_stat proc_uid proc_is_foreign proc_maps proc_in_cgroup proc_walk_open proc_walk_next proc_walk_close \
+         proc_effective_uid count_quick count_whole count_is_shared pidfd_open accept4 getsockopt shmctl clock_ns log_line member_reap
+wrap.ledger := $(WORLD)
+wrap.message := $(WORLD)
+wrap.state  := $(WORLD) openat open readlink
+wrap.config := getpwnam
+wrap.reader := client_open smaps_of statm_of start_ticks_of symbols_find
+wrap.proc   := openat read
+$(BUILD)/tests/fuzz_ledger $(BUILD)/tests/fuzz_message $(BUILD)/tests/fuzz_state: $(BUILD)/tests/fuzz_world.o
+$(BUILD)/tests/fuzz_elf: $(BUILD)/shim/image.o
+$(BUILD)/tests/fuzz_maps: $(BUILD)/shim/maps.o
+fuzz.main := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz_main.o)
+$(FUZZERS): $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(TESTABLE) $(fuzz.main)
+	$(Q)$(LINK) $(if $(fuzz.main),,-fsanitize=fuzzer) -o $@ $(sort $^) $(wrap.$*:%=-Wl,--wrap=%) $(DAEMON_LIBS) $(CLI_LIBS)
+
 # -- one rule compiles everything; the compiler writes the dependencies -------
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -102,7 +120,7 @@ $(BUILD)/flags: FORCE
 # -- proofs -------------------------------------------------------------------
 # `check` needs packages that the product does not; it installs what is missing and says so.
 check: packages-check
-	$(Q)$(MAKE) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES)
+	$(Q)$(MAKE) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES) $(FUZZERS)
 	$(Q)BUILD=$(BUILD) CC='$(CC)' MAKE='$(MAKE)' tests/check.sh
 
 # Real programs and longer storms: what .ci/run does beyond `check`.
@@ -120,6 +138,12 @@ check-inject: packages-programs
 check-suites: packages-suites
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/suites.sh
+
+# Hostile input for FUZZ_SECONDS a fuzzer, those in FUZZ or all. `check` replays tests/corpus.
+fuzz: packages-proofs
+	$(Q)$(MAKE) -s --no-print-directory MODE=fuzz fuzzers
+	$(Q)tests/fuzz.sh
+fuzzers: $(FUZZERS)
 
 demo: packages-build
 	$(Q)$(MAKE) --no-print-directory all
@@ -169,6 +193,7 @@ help:
 	@echo 'make check-programs  PostgreSQL, Redis and others under Solvent (minutes; as root for all of it)'
 	@echo 'make check-inject    PostgreSQL and Redis start with a refusal at every growth in turn'
 	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
+	@echo 'make fuzz       hostile input, with clang: FUZZ_SECONDS=60 FUZZ="ledger message ..."'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|inject|fuzz chooses a build tree'
 
@@ -176,6 +201,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-inject demo headers rooms exports crashless man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-inject fuzz fuzzers demo headers rooms exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

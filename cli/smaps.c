@@ -50,38 +50,28 @@ int smaps_accountable(FILE *smaps, uint64_t *ret_pages)
 	return error;
 }
 
-int smaps_of(int32_t pid, uint64_t *ret_pages)
+static int stream_read(FILE *f, int (*read)(FILE *, uint64_t *), uint64_t *ret)
 {
-	FILE *f = proc_open(pid, "smaps");
 	if (!f)
 		return -errno;
-	int error = smaps_accountable(f, ret_pages);
+	int error = read(f, ret);
 	fclose(f);
 	return error;
 }
 
-int statm_of(int32_t pid, uint64_t *ret_pages)
+int statm_private(FILE *statm, uint64_t *ret_pages)
 {
-	FILE *f = proc_open(pid, "statm");
-	if (!f)
-		return -errno;
 	unsigned long long data;
-	int n = fscanf(f, "%*u %*u %*u %*u %*u %llu", &data);
-	fclose(f);
-	if (n != 1)
+	if (fscanf(statm, "%*u %*u %*u %*u %*u %llu", &data) != 1)
 		return -EBADMSG;
 	*ret_pages = data;
 	return 0;
 }
 
-int start_ticks_of(int32_t pid, uint64_t *ret_ticks)
+int stat_start_ticks(FILE *stat, uint64_t *ret_ticks)
 {
 	char line[1024];
-	FILE *f = proc_open(pid, "stat");
-	if (!f)
-		return -errno;
-	line[fread(line, 1, sizeof line - 1, f)] = '\0';
-	fclose(f);
+	line[fread(line, 1, sizeof line - 1, stat)] = '\0';
 	/* The name in parentheses may hold anything, also ") " or a newline: fields count
 	 * from the last parenthesis. */
 	const char *at = strrchr(line, ')');
@@ -91,4 +81,19 @@ int start_ticks_of(int32_t pid, uint64_t *ret_ticks)
 		return -EBADMSG;
 	*ret_ticks = ticks;
 	return 0;
+}
+
+int smaps_of(int32_t pid, uint64_t *ret_pages)
+{
+	return stream_read(proc_open(pid, "smaps"), smaps_accountable, ret_pages);
+}
+
+int statm_of(int32_t pid, uint64_t *ret_pages)
+{
+	return stream_read(proc_open(pid, "statm"), statm_private, ret_pages);
+}
+
+int start_ticks_of(int32_t pid, uint64_t *ret_ticks)
+{
+	return stream_read(proc_open(pid, "stat"), stat_start_ticks, ret_ticks);
 }

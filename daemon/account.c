@@ -64,13 +64,14 @@ static void ledger_begin(struct account *a)
 	CRASH_POINT(BEGIN_BOOKED);
 }
 
-static void account_begin(struct account *a, struct book *book, struct ledger *l, int fd, uint64_t inode)
+static void account_begin(struct account *a, struct book *book, struct ledger *l, int fd, const struct stat *st)
 {
 	memset(a, 0, offsetof(struct account, member));
 	memcpy(a->name, book->name, sizeof a->name);
 	a->ledger = l;
 	a->fd = fd;
-	a->inode = inode;
+	a->device = st->st_dev;
+	a->inode = st->st_ino;
 	a->book = book;
 	a->policy = book->policy;
 }
@@ -90,7 +91,7 @@ int account_create(struct account *a, struct book *book, const char *name, const
 	}
 	*book = (struct book){ .inode = st.st_ino, .policy = *policy };
 	snprintf(book->name, sizeof book->name, "%s", name);
-	account_begin(a, book, l, fd, st.st_ino);
+	account_begin(a, book, l, fd, &st);
 	ledger_begin(a);
 	return 0;
 }
@@ -115,11 +116,12 @@ static int ledger_map_anyhow(int fd, struct ledger **ret)
 
 int account_adopt(struct account *a, struct book *book, int fd)
 {
+	struct stat st;
 	struct ledger *l;
-	int error = ledger_map_anyhow(fd, &l);
+	int error = fstat(fd, &st) != 0 ? -errno : ledger_map_anyhow(fd, &l);
 	if (error)
 		return error;
-	account_begin(a, book, l, fd, book->inode);
+	account_begin(a, book, l, fd, &st);
 	/* The last broker may have been killed in the middle of a reload: that the header has
 	 * another policy than the books says nothing against anybody. */
 	if (ledger_is_sound(l, a->name))

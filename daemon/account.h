@@ -42,7 +42,8 @@ struct account {
 	char name[ACCOUNT_NAME_BYTES]; /* empty: this place is free */
 	struct ledger *ledger;
 	int fd;
-	uint64_t inode;
+	dev_t device;
+	uint64_t inode; /* with its device, one file */
 	struct book *book;
 	struct policy policy;
 	struct admission admission;

@@ -155,7 +155,7 @@ static enum verdict claim_connect(const struct claim *c, const struct proc_stat 
 		return VERDICT_OURS;
 	if (registry_find(c->broker, a, st->parent))
 		return VERDICT_OURS;
-	int maps = proc_maps(c->pid, a->inode);
+	int maps = proc_maps(c->pid, a->device, a->inode);
 	if (maps == -EACCES || maps == -EPERM)
 		return user_is_admitted(c) ? VERDICT_OURS : VERDICT_STRANGER;
 	return maps > 0 ? VERDICT_OURS : maps == 0 ? VERDICT_STRANGER : VERDICT_GONE;

@@ -95,7 +95,7 @@ static int on_account(cfg_t *root, cfg_opt_t *option)
 	return 0;
 }
 
-static void on_error(cfg_t *section, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static void on_error(cfg_t *section, const char *format, va_list arguments)
 {
 	char what[512];
 	vsnprintf(what, sizeof what, format, arguments);

@@ -74,7 +74,7 @@ void damage_forget(const struct account *a)
  * who could not have joined. */
 static bool keeps(const struct account *a, int32_t pid)
 {
-	return pid > 0 && pid != getpid() && proc_maps(pid, a->inode) > 0;
+	return pid > 0 && pid != getpid() && proc_maps(pid, a->device, a->inode) > 0;
 }
 
 /* One step of the walk. True when it is over and nobody keeps the ledger. */

@@ -238,7 +238,7 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 		return STATUS_NOT_MEMBER;
 	if (m->life != MEMBER_WATCHED) {
 		if (registry_find(b, a, peer->pid) ||
-		    (!registry_find(b, a, st.parent) && proc_maps(peer->pid, a->inode) <= 0))
+		    (!registry_find(b, a, st.parent) && proc_maps(peer->pid, a->device, a->inode) <= 0))
 			return STATUS_NOT_MEMBER;
 		int pidfd = peer_pidfd(peer);
 		if (pidfd < 0)

@@ -40,7 +40,8 @@ static bool is_lost_child(struct broker *b, const struct account *a, int32_t pid
 	struct proc_stat st;
 	if (pid == getpid() || registry_find(b, a, pid) || proc_stat(pid, &st) != 0)
 		return false;
-	return st.state != 'Z' && st.state != 'X' && !registry_find(b, a, st.parent) && proc_maps(pid, a->inode) > 0;
+	return st.state != 'Z' && st.state != 'X' && !registry_find(b, a, st.parent) &&
+	       proc_maps(pid, a->device, a->inode) > 0;
 }
 
 /* Still without a process? A child may have adopted its slot meanwhile, and says so. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 static int root_fd = -1;
@@ -129,19 +130,19 @@ bool proc_is_foreign(int32_t pid)
 	return strchr(line, '\t') != NULL;
 }
 
-/* Is this line of /proc/PID/maps a writable mapping of a ledger with that inode?
- * "7f..-7f.. rw-s 00000000 00:01 2049   /memfd:solvent-ledger (deleted)" */
-static bool maps_line_is(const char *line, uint64_t inode)
+/* Is this line of /proc/PID/maps a shared and writable mapping of that file, and a ledger?
+ * "7f..-7f.. rw-s 00000000 00:01 2049   /memfd:solvent-ledger (deleted)"
+ * Anybody may call a file of his own so, and choose among inode numbers; a device of the
+ * kernel's own nobody has. */
+static bool maps_line_is(const char *line, dev_t device, uint64_t inode)
 {
-	if (!strstr(line, "/memfd:solvent-ledger"))
+	unsigned long long its_inode;
+	unsigned int high, low;
+	char mode[5];
+	if (!strstr(line, " /memfd:solvent-ledger"))
 		return false;
-	for (int field = 0; field < 4; field++) {
-		line = strchr(line, ' ');
-		if (!line || (field == 0 && line[2] != 'w'))
-			return false;
-		line++;
-	}
-	return strtoull(line, NULL, 10) == inode;
+	return sscanf(line, "%*x-%*x %4s %*x %x:%x %llu", mode, &high, &low, &its_inode) == 4 && mode[1] == 'w' &&
+	       mode[3] == 's' && makedev(high, low) == device && its_inode == inode;
 }
 
 int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context)
@@ -169,14 +170,21 @@ int proc_lines(int fd, bool (*each)(void *context, const char *line), void *cont
 	return stopped ? 1 : error;
 }
 
+struct file {
+	dev_t device;
+	uint64_t inode;
+};
+
 static bool line_is_ledger(void *context, const char *line)
 {
-	return maps_line_is(line, *(const uint64_t *)context);
+	const struct file *f = context;
+	return maps_line_is(line, f->device, f->inode);
 }
 
-int proc_maps(int32_t pid, uint64_t inode)
+int proc_maps(int32_t pid, dev_t device, uint64_t inode)
 {
-	return proc_lines(proc_file(pid, "maps"), line_is_ledger, &inode);
+	struct file file = { device, inode };
+	return proc_lines(proc_file(pid, "maps"), line_is_ledger, &file);
 }
 
 static bool path_is_under(const char *path, const char *prefix)

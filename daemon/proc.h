@@ -46,9 +46,10 @@ int proc_effective_uid(int32_t pid, uid_t *ret);
  * children's, is not ours (man 7 pid_namespaces; NSpid in /proc/PID/status). */
 bool proc_is_foreign(int32_t pid);
 
-/* Does the process map the ledger with that inode number, writable, as a member does and a
- * reader (solvent status) does not? 1 or 0; -EACCES when it may not be asked, or -errno. */
-int proc_maps(int32_t pid, uint64_t inode);
+/* Does the process map the ledger with that device and inode number, shared and writable, as
+ * a member does and a reader (solvent status) does not? 1 or 0; -EACCES when it may not be
+ * asked, or -errno. */
+int proc_maps(int32_t pid, dev_t device, uint64_t inode);
 
 /* Is `prefix` the process's cgroup, or above it? Any hierarchy counts (man 7 cgroups). */
 bool proc_in_cgroup(int32_t pid, const char *prefix);

@@ -111,6 +111,9 @@ void settle_empty(struct broker *b, struct account *a)
 	if (a->members > 0 || births_are_due(a))
 		return;
 	a->unchecked = false;
+	/* Noticed now, so that it is healed before somebody joins and is turned away for it. */
+	if (!damage_absent(b, a))
+		return;
 	strays_return(a->ledger);
 	if (!account_is_clean(a))
 		damage_found(b, a, "its books do not add up although nobody is left in it");

@@ -27,7 +27,7 @@ static bool maps_ledger(const struct broker *b, const struct account *a, int32_t
 {
 	uid_t uid;
 	struct proc_stat st;
-	int maps = proc_maps(pid, a->inode);
+	int maps = proc_maps(pid, a->device, a->inode);
 	/* Where the first thread has ended before the others, the file is empty. */
 	if (maps == 0)
 		return proc_stat(pid, &st) != 0 || st.state == 'Z';
@@ -92,7 +92,7 @@ static bool is_broker(const struct account *a, int32_t pid)
 	char path[32];
 	snprintf(path, sizeof path, "%d/exe", pid);
 	return fstatat(proc_descriptor(), path, &theirs, 0) == 0 && stat("/proc/self/exe", &ours) == 0 &&
-	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino && proc_maps(pid, a->inode) <= 0;
+	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino && proc_maps(pid, a->device, a->inode) <= 0;
 }
 
 static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64_t start_ticks)

@@ -49,6 +49,7 @@ static void slot_clear(struct slot *me)
 	me->peak = 0;
 	me->start_ticks = 0;
 	me->uid = 0;
+	me->joined_ns = 0;
 	me->refusals = 0;
 	me->embryos = 0;
 	me->unseen = 0;

@@ -7,11 +7,11 @@
 
 #include <fcntl.h>
 #include <link.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/mman.h>
 
 #include "shim/map.h"
+#include "shim/maps.h"
 #include "shim/marks.h"
 #include "shim/raw.h"
 #include "shim/self.h"
@@ -36,55 +36,6 @@ static int module_find(struct dl_phdr_info *module, size_t size, void *context)
 	return 0;
 }
 
-/* --- /proc/self/maps, a line at a time, without stdio --- */
-
-struct maps {
-	int fd;
-	size_t have, at;
-	char buffer[4096];
-};
-
-static bool maps_line(struct maps *m, char *line, size_t n)
-{
-	size_t length = 0;
-	for (;;) {
-		if (m->at == m->have) {
-			long got = raw_call3(SYS_read, m->fd, m->buffer, sizeof m->buffer);
-			if (got <= 0)
-				return false;
-			m->have = (size_t)got;
-			m->at = 0;
-		}
-		char c = m->buffer[m->at++];
-		if (c == '\n')
-			break;
-		if (length + 1 < n)
-			line[length++] = c;
-	}
-	line[length] = '\0';
-	return true;
-}
-
-static uintptr_t hex_parse(const char **at)
-{
-	uintptr_t value = 0;
-	for (;; (*at)++) {
-		char c = **at;
-		if (c >= '0' && c <= '9')
-			value = value << 4 | (uintptr_t)(c - '0');
-		else if (c >= 'a' && c <= 'f')
-			value = value << 4 | (uintptr_t)(c - 'a' + 10);
-		else
-			return value;
-	}
-}
-
-static bool ends_with(const char *line, const char *end)
-{
-	size_t n = strlen(line), k = strlen(end);
-	return n >= k && memcmp(line + n - k, end, k) == 0;
-}
-
 static void stack_found(uintptr_t start, uintptr_t end)
 {
 	struct rlimit limit = { 0 };
@@ -96,32 +47,27 @@ static void stack_found(uintptr_t start, uintptr_t end)
 	map_found((void *)paid, end - paid, 0, CATEGORY_STACK);
 }
 
-static void line_find(const char *line)
+static void entry_find(const struct maps_entry *e)
 {
-	const char *at = line;
-	uintptr_t start = hex_parse(&at);
-	at++;
-	uintptr_t end = hex_parse(&at);
-	const char *mode = at + 1; /* rwxp */
-	if (strlen(at) < 5 || mode[1] != 'w' || mode[3] != 'p')
+	if (!e->writable || !e->private)
 		return;
-	if (ends_with(line, "[stack]"))
-		stack_found(start, end);
+	if (e->kind == MAPS_STACK)
+		stack_found(e->start, e->end);
 	else
-		map_found((void *)start, end - start, 0,
-			  ends_with(line, "[heap]") ? CATEGORY_MAP : CATEGORY_IMAGE);
+		map_found((void *)e->start, e->end - e->start, 0,
+			  e->kind == MAPS_HEAP ? CATEGORY_MAP : CATEGORY_IMAGE);
 }
 
 static bool maps_find(void)
 {
 	struct maps m = { .have = 0 };
-	char line[256];
+	struct maps_entry e;
 	long fd = raw_call4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
 	if (raw_failed(fd))
 		return false;
 	m.fd = (int)fd;
-	while (maps_line(&m, line, sizeof line))
-		line_find(line);
+	while (maps_next(&m, &e))
+		entry_find(&e);
 	raw_call1(SYS_close, fd);
 	return true;
 }

@@ -71,6 +71,13 @@ for t in "$BUILD"/tests/stress_*; do
 	*) one "${t##*/}" timeout -k 5 60 "$t" ;;
 	esac
 done
+section "fuzz"
+for t in "$BUILD"/tests/fuzz_*; do
+	case $t in
+	*.o | *.d) ;;
+	*) one "${t##*/}" timeout -k 5 60 "$t" "tests/corpus/${t##*/fuzz_}" ;;
+	esac
+done
 section "probes"
 for t in "$BUILD"/tests/probes/*; do
 	case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 tests/probe.sh "$t" ;; esac

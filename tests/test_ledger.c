@@ -93,6 +93,26 @@ Test(ledger, does_not_map_another_version)
 	close(fd);
 }
 
+Test(ledger, a_slot_is_handed_on_without_a_trace)
+{
+	struct ledger *l;
+	int fd = ledger_create("x");
+	cr_assert_eq(ledger_map(fd, true, &l), 0);
+	int s = slot_claim(l, SLOT_LIVE, 0);
+	struct slot *slot = &l->slot[s];
+	slot->pid = 7;
+	slot->uid = 8;
+	slot->start_ticks = 9;
+	slot->joined_ns = 10;
+	slot->refusals = slot->peak = slot->category[CATEGORY_HEAP] = 11;
+	memcpy(slot->comm, "postgres", 9);
+	slot_free(l, (uint32_t)s);
+	cr_assert(slot->pid == 0 && slot->uid == 0 && slot->start_ticks == 0 && slot->joined_ns == 0);
+	cr_assert(slot->refusals == 0 && slot->peak == 0 && slot->category[CATEGORY_HEAP] == 0 && slot->comm[0] == 0);
+	ledger_unmap(l);
+	close(fd);
+}
+
 Test(ledger, a_slot_keeps_its_step_numbers_from_life_to_life)
 {
 	struct ledger *l = calloc(1, sizeof *l);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "daemon/proc.h"
@@ -71,7 +72,7 @@ Test(proc, says_no_to_what_is_no_process)
 	uid_t uid;
 	cr_assert(proc_stat(99, &st) == -ENOENT);
 	cr_assert(proc_uid(99, &uid) == -ENOENT);
-	cr_assert(proc_maps(99, 1) == -ENOENT);
+	cr_assert(proc_maps(99, 1, 1) == -ENOENT);
 	cr_assert(!proc_in_cgroup(99, "/"));
 	for (size_t i = 0; i < ARRAY_N(stats); i++) {
 		file(100, "stat", stats[i]);
@@ -102,13 +103,19 @@ Test(proc, finds_writers_of_one_ledger_and_no_others)
 		{ "7f0000000000-7f0000200000 rw-s 00000000 00:01 20490   /memfd:solvent-ledger (deleted)\n", 0 },
 		{ "7f0000000000-7f0000200000 rw-s 00000000 00:01 2049    /memfd:other (deleted)\n", 0 },
 		{ "garbage /memfd:solvent-ledger\n", 0 },
+		/* a reader's, copied when written */
+		{ "7f0000000000-7f0000200000 rw-p 00000000 00:01 2049    /memfd:solvent-ledger (deleted)\n", 0 },
+		/* somebody's own file, of that name and number */
+		{ "7f0000000000-7f0000200000 rw-s 00000000 00:1b 2049    /tmp/memfd:solvent-ledger\n", 0 },
+		{ "7f0000000000-7f0000200000 rw-s 00000000 00:1b 2049    /memfd:solvent-ledger (deleted)\n", 0 },
+		{ "7f0000000000-7f0000200000 rw-s 00000000 00:01 2049    /tmp/memfd:solvent-ledger\n", 0 },
 		{ "5500-5600 r-xp 00000000 08:01 7 /bin/x\n"
 		  "7f0000000000-7f0000200000 rw-s 00000000 00:01 2049    /memfd:solvent-ledger (deleted)\n"
 		  "7fff00-7fff10 rw-p 00000000 00:00 0 [stack]\n", 1 },
 	};
 	for (size_t i = 0; i < ARRAY_N(table); i++) {
 		file(100, "maps", table[i].maps);
-		cr_assert(proc_maps(100, 2049) == table[i].found, "row %zu", i);
+		cr_assert(proc_maps(100, makedev(0, 1), 2049) == table[i].found, "row %zu", i);
 	}
 }
 
@@ -123,8 +130,8 @@ Test(proc, finds_it_behind_any_number_of_other_mappings)
 					     i, i, i);
 		strcpy(text + n, last);
 		file(100, "maps", text);
-		cr_assert(proc_maps(100, 2049) == 1, "%d lines before it", lines);
-		cr_assert(proc_maps(100, 2048) == 0, "%d lines before it", lines);
+		cr_assert(proc_maps(100, makedev(0, 1), 2049) == 1, "%d lines before it", lines);
+		cr_assert(proc_maps(100, makedev(0, 1), 2048) == 0, "%d lines before it", lines);
 	}
 }
 

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* Files of /proc that say anything: daemon/proc.c and cli/smaps.c. The kernel is trusted,
+ * but a name in them is whatever a process called itself, and it hands a file out in pieces
+ * of any size: what is understood must not depend on where it was cut. */
+#include "tests/fuzz.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "cli/smaps.h"
+#include "daemon/proc.h"
+
+#define LINE_BYTES 16000 /* what proc_maps keeps of a line */
+
+static int file = -1;   /* what every path leads to */
+static size_t piece;    /* the most that is read at once */
+
+int __wrap_openat(int dir, const char *path, int flags, ...);
+ssize_t __real_read(int fd, void *to, size_t n);
+ssize_t __wrap_read(int fd, void *to, size_t n);
+
+static int file_again(void)
+{
+	char path[32];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+int __wrap_openat(int dir, const char *path, int flags, ...)
+{
+	(void)dir, (void)path, (void)flags;
+	return file_again();
+}
+
+ssize_t __wrap_read(int fd, void *to, size_t n)
+{
+	return __real_read(fd, to, n < piece ? n : piece);
+}
+
+/* Everything the broker learns from a file, whichever it is. */
+struct learnt {
+	struct proc_stat stat;
+	uid_t uid;
+	int stat_error, uid_error, maps;
+	bool foreign, in_cgroup;
+	uint64_t memory;
+};
+
+static struct learnt learn(size_t most, uint64_t inode, const char *cgroup)
+{
+	struct learnt l;
+	memset(&l, 0, sizeof l);
+	piece = most;
+	l.stat_error = proc_stat(1, &l.stat);
+	l.uid_error = proc_uid(1, &l.uid);
+	l.foreign = proc_is_foreign(1);
+	l.maps = proc_maps(1, makedev(0, 1), inode);
+	l.in_cgroup = proc_in_cgroup(1, cgroup);
+	l.memory = proc_memory_bytes();
+	return l;
+}
+
+/* Has it what the kernel does not write in a list of mappings, an endless line or a NUL? */
+static bool is_odd(const uint8_t *text, size_t n)
+{
+	for (size_t i = 0, length = 0; i < n; i++)
+		if ((length = text[i] == '\n' ? 0 : length + 1) > LINE_BYTES || text[i] == '\0')
+			return true;
+	return false;
+}
+
+static void broker_check(const uint8_t *text, size_t n, size_t most, uint64_t inode, const char *cgroup)
+{
+	struct learnt whole = learn(SIZE_MAX, inode, cgroup), pieces = learn(most, inode, cgroup);
+	must(whole.maps == 0 || whole.maps == 1);
+	must(whole.stat_error != 0 || memchr(whole.stat.comm, '\0', sizeof whole.stat.comm));
+	if (is_odd(text, n))
+		whole.maps = pieces.maps;
+	must(memcmp(&whole, &pieces, sizeof whole) == 0);
+}
+
+static void stream_check(int (*read)(FILE *, uint64_t *))
+{
+	uint64_t number = 4711;
+	FILE *f = fdopen(file_again(), "r");
+	must(f);
+	int error = read(f, &number);
+	must(error <= 0 && (error == 0 || number == 4711));
+	fclose(f);
+}
+
+static void reader_check(void)
+{
+	piece = SIZE_MAX;
+	stream_check(smaps_accountable);
+	stream_check(statm_private);
+	stream_check(stat_start_ticks);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n)
+{
+	struct feed f = feed_of(input, n);
+	char cgroup[16] = "/";
+	uint64_t inode = feed_number(&f, 2);
+	size_t most = 1 + feed_number(&f, 2);
+	feed_bytes(&f, cgroup + 1, feed_byte(&f) % 14);
+	size_t rest = (size_t)(f.end - f.at);
+	file = memfd_create("fuzz-proc", MFD_CLOEXEC);
+	must(file >= 0 && write(file, f.at, rest) == (ssize_t)rest);
+	broker_check(f.at, rest, most, inode, cgroup);
+	reader_check();
+	close(file);
+	return 0;
+}
