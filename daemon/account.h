@@ -42,7 +42,7 @@ struct account {
 	uint32_t turned_away;
 	bool retired;   /* no longer configured; kept while it has members */
 	bool unsettled; /* its grant is not where its policy wants it yet */
-	bool unchecked; /* emptied since its books were last looked through */
+	bool unchecked; /* emptied since its books were last looked through, or taken over */
 
 	uint64_t births;  /* the doorbell, as last answered */
 	uint32_t members; /* watched */
@@ -78,6 +78,9 @@ bool account_is_sound(const struct account *a);
 /* Is a ledger without members as it must be: no slot taken, nothing charged but SysV
  * segments that still exist? */
 bool account_is_clean(const struct account *a);
+
+/* Empties the tables of a clean ledger that nobody is in of what was left in them. */
+void account_sweep(struct account *a);
 
 /* The broker's copy of the policy, the books' and the header's. The grant follows later
  * (daemon/funds.h). */

@@ -64,7 +64,13 @@ void settle_empty(struct broker *b, struct account *a)
 		return;
 	a->unchecked = false;
 	/* Noticed now, so that it is healed before somebody joins and is turned away for it. */
-	if (damage_absent(b, a) && !account_is_clean(a))
+	if (!damage_absent(b, a))
+		return;
+	/* What does not show in the books may still be a snare for those who come: a bit of
+	 * a holder that is gone, a step that counts as done before it is made. */
+	if (account_is_clean(a))
+		account_sweep(a);
+	else
 		damage_found(b, a, "its books do not add up although nobody is left in it");
 }
 
