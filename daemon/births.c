@@ -256,7 +256,7 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 		m->life = MEMBER_NONE;
 	if (m->life == MEMBER_WATCHED && guess_is_wrong(a, s, c.word))
 		member_unwatch(b, a, s);
-	if (!taken || m->life == MEMBER_WATCHED || m->life == MEMBER_DYING || (a->orphan[s / 64] >> s % 64 & 1))
+	if (!taken || member_is_known(a, s) || (a->orphan[s / 64] >> s % 64 & 1))
 		return;
 	c.pid = births_pid(a, s, c.word);
 	if (c.pid > 0)

@@ -4,7 +4,7 @@
  * it has become since: servers join as root and drop it. */
 #include "daemon/join.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -108,6 +108,17 @@ static enum status join_renewed(struct broker *b, struct account *a, struct memb
 	return STATUS_OK;
 }
 
+/* A slot that is free, also in our books. -EAGAIN: there is none; -EBADMSG: the one that was
+ * found is a member's, and somebody wrote that it is free. */
+static int slot_get(struct broker *b, struct account *a)
+{
+	int s = slot_claim(a->ledger, SLOT_LIVE, 0);
+	if (s < 0 || !member_is_known(a, (uint32_t)s))
+		return s;
+	damage_found(b, a, "a slot was emptied by somebody else");
+	return -EBADMSG;
+}
+
 static enum status join_fresh(struct broker *b, struct account *a, const struct peer *peer, struct reply *r)
 {
 	if (!registry_has_room(&b->registry))
@@ -115,10 +126,10 @@ static enum status join_fresh(struct broker *b, struct account *a, const struct 
 	int pidfd = peer_pidfd(peer);
 	if (pidfd < 0)
 		return STATUS_NOT_MEMBER; /* gone already, or not to be seen from our pid namespace */
-	int s = slot_claim(a->ledger, SLOT_LIVE, 0);
+	int s = slot_get(b, a);
 	if (s < 0) {
 		close(pidfd);
-		return STATUS_FULL;
+		return a->damaged ? STATUS_DAMAGED : STATUS_FULL;
 	}
 	__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
 	foreign_mark(a, (uint32_t)s, peer->pid);
@@ -154,8 +165,7 @@ static struct member *unentered_find(struct broker *b, struct account *a, const 
 			(proc_stat(peer->pid, &st) == 0 && registry_find(b, a, st.parent));
 	for (uint32_t s = 0; believed && s < ledger_slots(a->ledger); s++) {
 		uint64_t word = slot_read(a->ledger, s);
-		bool known = a->member[s].life == MEMBER_WATCHED || a->member[s].life == MEMBER_DYING;
-		if (SLOT_STATE(word) != SLOT_LIVE || known || births_pid(a, s, word) != peer->pid)
+		if (SLOT_STATE(word) != SLOT_LIVE || member_is_known(a, s) || births_pid(a, s, word) != peer->pid)
 			continue;
 		int pidfd = peer_pidfd(peer);
 		if (pidfd < 0)
@@ -230,7 +240,7 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 	if (m->life == MEMBER_WATCHED && m->pid != peer->pid)
 		return STATUS_NOT_MEMBER;
 	if (m->life != MEMBER_WATCHED) {
-		if (registry_find(b, a, peer->pid) ||
+		if (m->life == MEMBER_DYING || registry_find(b, a, peer->pid) ||
 		    (!registry_find(b, a, st.parent) && proc_maps(peer->pid, a->device, a->inode) <= 0))
 			return STATUS_NOT_MEMBER;
 		int pidfd = peer_pidfd(peer);

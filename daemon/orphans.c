@@ -48,7 +48,7 @@ static uint32_t orphan_take(struct account *a, uint64_t *ret_word)
 	for (uint32_t s; (s = orphan_first(a)) < LEDGER_SLOTS;) {
 		orphan_clear(a, s);
 		*ret_word = slot_read(a->ledger, s);
-		if (is_orphan(a, s, *ret_word))
+		if (!member_is_known(a, s) && is_orphan(a, s, *ret_word))
 			return s;
 		a->doubts++; /* births_look has another look at it */
 	}

@@ -33,8 +33,16 @@ static inline uint32_t member_slot(const struct account *a, const struct member 
 /* Is there a descriptor left for one more member? */
 bool registry_has_room(const struct registry *r);
 
-/* Watches `pid` in slot `s`, of which the ledger's state word was `word`. `pidfd` becomes
- * the registry's; -1 when there is none: the member is then asked on every tick. */
+/* Is the slot somebody's in our books, alive or waiting to be reaped? Its ledger may say it
+ * is free, if somebody wrote that. */
+static inline bool member_is_known(const struct account *a, uint32_t s)
+{
+	return a->member[s].life == MEMBER_WATCHED || a->member[s].life == MEMBER_DYING;
+}
+
+/* Watches `pid` in slot `s`, not known yet, of which the ledger's state word was `word`.
+ * `pidfd` becomes the registry's; -1 when there is none: the member is then asked on every
+ * tick. */
 void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, int pidfd,
 		  uint64_t start_ticks);
 
