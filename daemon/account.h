@@ -26,6 +26,7 @@ struct member {
 	uint32_t queue;       /* the next of those dying: slot + 1 */
 	uint8_t life;         /* enum member_life */
 	bool guessed;         /* hearsay: who is in the slot was told by its parent, or guessed by us */
+	bool alleged;         /* dying, and never watched: only the ledger said there was somebody */
 };
 
 struct account {

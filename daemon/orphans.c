@@ -105,14 +105,15 @@ static bool any_live(const struct account *a)
 
 void orphans_place(struct broker *b, struct account *a)
 {
-	uint64_t word, begun_ns = a->orphans > 0 ? attention_begin(b, a) : 0;
-	if (begun_ns == 0)
+	uint64_t word;
+	if (a->orphans == 0 || !attention_is_left(b, a))
 		return;
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	uint64_t until_ns = any_live(a) ? NEVER : clock_ns(CLOCK_MONOTONIC) + ORPHANS_WALK_NS;
 	bool all_seen = orphans_search(b, a, until_ns);
-	attention_end(a, begun_ns);
+	attention_pay(a, clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 	if (!all_seen && any_live(a))
 		return;
 	for (uint32_t s; (s = orphan_take(a, &word)) < LEDGER_SLOTS;)
-		member_doom(b, a, s, word);
+		member_doom_alleged(b, a, s, word);
 }

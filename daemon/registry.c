@@ -143,6 +143,12 @@ void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word)
 	a->dying = s + 1;
 }
 
+void member_doom_alleged(struct broker *b, struct account *a, uint32_t s, uint64_t word)
+{
+	member_doom(b, a, s, word);
+	a->member[s].alleged = true;
+}
+
 bool pidfd_is_gone(int pidfd)
 {
 	struct pollfd p = { .fd = pidfd, .events = POLLIN };

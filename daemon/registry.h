@@ -50,6 +50,9 @@ void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word
  * reaped when the account is settled next. Works for slots nobody watched, too. */
 void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word);
 
+/* The same for one of whom nothing but its ledger tells: the account pays for the reaping. */
+void member_doom_alleged(struct broker *b, struct account *a, uint32_t s, uint64_t word);
+
 /* Not watched any more, and nothing to reap. */
 void member_unwatch(struct broker *b, struct account *a, uint32_t s);
 
