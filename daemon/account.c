@@ -133,6 +133,7 @@ int account_adopt(struct account *a, struct book *book, int fd)
 	book->granted = book->next = a->granted;
 	CRASH_POINT(ADOPT_BOOKED);
 	a->damaged = !expected || !account_is_sound(a);
+	a->unchecked = true;
 	if (!a->damaged) {
 		a->counted = PURSE_USED(word);
 		__atomic_fetch_add(&l->header.broker_epoch, 1, __ATOMIC_RELAXED);
@@ -194,6 +195,11 @@ bool account_is_clean(const struct account *a)
 		left += PURSE_USED(word);
 	}
 	return slots_are_free(l) && PURSE_USED(purse_read(&l->header.purse)) == left;
+}
+
+void account_sweep(struct account *a)
+{
+	ledger_sweep(a->ledger, SIGNATURE(SIGNATURE_BROKER_SLOT, ++a->book->step));
 }
 
 void account_set_policy(struct account *a, const struct policy *policy)

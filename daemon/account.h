@@ -27,6 +27,7 @@ struct member {
 	uint32_t queue;       /* the next of those dying: slot + 1 */
 	uint8_t life;         /* enum member_life */
 	bool guessed;         /* hearsay: who is in the slot was told by its parent, or guessed by us */
+	bool alleged;         /* dying, and never watched: only the ledger said there was somebody */
 	bool unattached;      /* the process has no shim; the broker acts for the slot */
 
 	/* daemon/audit.c */
@@ -52,7 +53,7 @@ struct account {
 	uint32_t turned_away;
 	bool retired;   /* no longer configured; kept while it has members */
 	bool unsettled; /* its grant is not where its policy wants it yet */
-	bool unchecked; /* emptied since its books were last looked through */
+	bool unchecked; /* emptied since its books were last looked through, or taken over */
 
 	uint64_t births;  /* the doorbell, as last answered */
 	uint32_t members; /* watched */
@@ -92,6 +93,9 @@ bool account_is_sound(const struct account *a);
 /* Is a ledger without members as it must be: no slot taken, nothing charged but SysV
  * segments that still exist? */
 bool account_is_clean(const struct account *a);
+
+/* Empties the tables of a clean ledger that nobody is in of what was left in them. */
+void account_sweep(struct account *a);
 
 /* The broker's copy of the policy, the books' and the header's. The grant follows later
  * (daemon/funds.h). */

@@ -34,17 +34,17 @@ struct claim {
 	bool inherited;
 };
 
-uint64_t attention_begin(const struct broker *b, struct account *a)
+bool attention_is_left(const struct broker *b, struct account *a)
 {
 	int64_t more = (int64_t)((b->now_ns - a->attended_ns) / ATTENTION_PARTS), most = ATTENTION_MOST_NS;
 	a->attention_ns = a->attention_ns + more < most ? a->attention_ns + more : most;
 	a->attended_ns = b->now_ns;
-	return a->attention_ns > 0 ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
+	return a->attention_ns > 0;
 }
 
-void attention_end(struct account *a, uint64_t begun_ns)
+void attention_pay(struct account *a, uint64_t ns)
 {
-	a->attention_ns -= (int64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
+	a->attention_ns -= (int64_t)ns;
 }
 
 bool births_have_rung(const struct account *a)
@@ -166,18 +166,24 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 {
 	struct proc_stat st;
 	int pidfd = pidfd_open(c->pid, 0);
-	if (pidfd < 0 && errno != EMFILE && errno != ENFILE)
+	if (pidfd < 0 && errno != EMFILE && errno != ENFILE) {
+		attention_pay(c->account, ATTENTION_GONE_NS);
 		return VERDICT_GONE;
+	}
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	/* The pidfd first and asked last: what was read between belongs to its process. */
 	bool gone = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, &st) != 0;
 	enum verdict verdict = gone ? VERDICT_GONE :
 			       claim_conflicts(c, st.start_ticks) ? VERDICT_GONE : claim_connect(c, &st);
 	if (pidfd >= 0 && pidfd_is_gone(pidfd))
 		verdict = VERDICT_GONE;
-	if (verdict == VERDICT_OURS)
+	if (verdict == VERDICT_OURS) {
 		*ret_pidfd = pidfd;
-	else if (pidfd >= 0)
+		return verdict;
+	}
+	if (pidfd >= 0)
 		close(pidfd);
+	attention_pay(c->account, clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 	return verdict;
 }
 
@@ -203,19 +209,16 @@ static void unseen_resume(const struct claim *c)
 static void claim_settle(const struct claim *c)
 {
 	struct account *a = c->account;
-	/* What is true is settled here and costs no more than the fork or the death it tells
-	 * of; so only strangers, and looking at them again, are paid from the account's
-	 * share of our time. */
-	uint64_t begun_ns = attention_begin(c->broker, a);
-	if (begun_ns == 0 && a->member[c->s].life == MEMBER_DOUBTED) {
+	/* What is true costs no more than the fork it tells of. All else may be invented, with
+	 * one store, as often as somebody likes, and is paid from the account's share of our
+	 * time: the dead, too. */
+	if (!attention_is_left(c->broker, a)) {
 		a->doubts++;
 		return;
 	}
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
 	int pidfd;
 	enum verdict verdict = claim_judge(c, &pidfd);
-	if (verdict == VERDICT_STRANGER && begun_ns != 0)
-		attention_end(a, begun_ns);
 	if (a->damaged)
 		return;
 	if (verdict == VERDICT_OURS) {
@@ -231,7 +234,7 @@ static void claim_settle(const struct claim *c)
 	 * may just not have been entered yet. */
 	bool at_once = verdict == VERDICT_GONE && !(embryo && member_lives(a, SLOT_OWNER(c->word)));
 	if (at_once || doubt_is_over(c, BIRTHS_DOUBT_NS))
-		member_doom(c->broker, a, c->s, c->word);
+		member_doom_alleged(c->broker, a, c->s, c->word);
 }
 
 static bool owner_lives(const struct account *a, uint32_t owner)
@@ -306,7 +309,7 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 		a->parent[SLOT_OWNER(c.word) / 64] |= 1ull << SLOT_OWNER(c.word) % 64;
 	if (m->life == MEMBER_WATCHED && guess_is_wrong(a, s, c.word))
 		member_unwatch(b, a, s);
-	if (!taken || m->life >= MEMBER_WATCHED || (a->orphan[s / 64] >> s % 64 & 1))
+	if (!taken || member_is_known(a, s) || (a->orphan[s / 64] >> s % 64 & 1))
 		return;
 	c.pid = births_pid(a, s, c.word);
 	if (c.pid == 0 && SLOT_STATE(c.word) == SLOT_UNATTACHED)

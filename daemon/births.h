@@ -21,16 +21,16 @@ bool births_are_due(const struct account *a);
  * proof enough: a process that called execve no longer maps the ledger. */
 void births_look(struct broker *b, struct account *a, bool inherited);
 
-/* Reading /proc is dear, and a member may invent slots and ring the bell without end. So
- * each account has a budget of the broker's CPU time for it: a tenth, ATTENTION_MOST_NS at
- * once. attention_begin says when we began, or 0 when there is none left; attention_end
- * takes off what was spent. What an account's own slots cost beyond it waits, and nobody
- * else does. */
-uint64_t attention_begin(const struct broker *b, struct account *a);
-void attention_end(struct account *a, uint64_t begun_ns);
+/* Reading /proc is dear, and so is reaping; a member may invent slots and ring the bell
+ * without end. So each account has a budget of the broker's CPU time for what turns out to be
+ * nothing: a tenth, ATTENTION_MOST_NS at once. What its own slots cost beyond it waits, and
+ * nobody else does. */
+bool attention_is_left(const struct broker *b, struct account *a);
+void attention_pay(struct account *a, uint64_t ns);
 
-#define ATTENTION_MOST_NS (250 * NS_PER_MS)
+#define ATTENTION_MOST_NS (50 * NS_PER_MS)
 #define ATTENTION_PARTS 10
+#define ATTENTION_GONE_NS 2000 /* asking for a process that does not exist: too short to be measured */
 
 #define BIRTHS_DOUBT_NS (20 * NS_PER_MS)
 /* A slot whose process has not said who it is (another pid namespace, OPCODE_ADOPT). */

@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "daemon/value.h"
 
 #define BOOKS_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
@@ -29,9 +32,21 @@ int books_create(int *ret_fd, struct books **ret)
 	return 0;
 }
 
+/* Names go into the log and are compared as strings. */
+static bool book_is_whole(const struct book *book)
+{
+	if (book->name[0] == '\0')
+		return true;
+	return memchr(book->name, '\0', sizeof book->name) && !value_name_wrong(book->name) &&
+	       book->policy.mode < ACCOUNT_MODE_N;
+}
+
 static bool books_are_ours(const struct books *b)
 {
-	return b->magic == BOOKS_MAGIC && b->version == BOOKS_VERSION && b->accounts == BOOKS_ACCOUNTS;
+	bool whole = b->magic == BOOKS_MAGIC && b->version == BOOKS_VERSION && b->accounts == BOOKS_ACCOUNTS;
+	for (uint32_t i = 0; whole && i < BOOKS_ACCOUNTS; i++)
+		whole = book_is_whole(&b->book[i]);
+	return whole;
 }
 
 int books_map(int fd, struct books **ret)

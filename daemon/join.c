@@ -4,7 +4,7 @@
  * it has become since: servers join as root and drop it. */
 #include "daemon/join.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -117,10 +117,10 @@ static enum status join_fresh(struct broker *b, struct account *a, const struct 
 	int pidfd = peer_pidfd(peer);
 	if (pidfd < 0)
 		return STATUS_NOT_MEMBER; /* gone already, or not to be seen from our pid namespace */
-	int s = slot_claim(a->ledger, SLOT_LIVE, 0);
+	int s = registry_claim(b, a, SLOT_LIVE);
 	if (s < 0) {
 		close(pidfd);
-		return STATUS_FULL;
+		return a->damaged ? STATUS_DAMAGED : STATUS_FULL;
 	}
 	CRASH_POINT(JOIN_CLAIMED);
 	__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
@@ -161,8 +161,7 @@ static struct member *unentered_find(struct broker *b, struct account *a, const 
 			(proc_stat(peer->pid, &st) == 0 && registry_find(b, a, st.parent));
 	for (uint32_t s = 0; believed && s < ledger_slots(a->ledger); s++) {
 		uint64_t word = slot_read(a->ledger, s);
-		bool known = a->member[s].life == MEMBER_WATCHED || a->member[s].life == MEMBER_DYING;
-		if (SLOT_STATE(word) != SLOT_LIVE || known || births_pid(a, s, word) != peer->pid)
+		if (SLOT_STATE(word) != SLOT_LIVE || member_is_known(a, s) || births_pid(a, s, word) != peer->pid)
 			continue;
 		int pidfd = peer_pidfd(peer);
 		if (pidfd < 0)
@@ -237,7 +236,7 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 	if (m->life == MEMBER_WATCHED && m->pid != peer->pid)
 		return STATUS_NOT_MEMBER;
 	if (m->life != MEMBER_WATCHED) {
-		if (registry_find(b, a, peer->pid) ||
+		if (m->life == MEMBER_DYING || registry_find(b, a, peer->pid) ||
 		    (!registry_find(b, a, st.parent) && proc_maps(peer->pid, a->device, a->inode) <= 0))
 			return STATUS_NOT_MEMBER;
 		int pidfd = peer_pidfd(peer);

@@ -56,7 +56,7 @@ static uint32_t orphan_take(struct account *a, uint64_t *ret_word)
 	for (uint32_t s; (s = orphan_first(a)) < LEDGER_SLOTS;) {
 		orphan_clear(a, s);
 		*ret_word = slot_read(a->ledger, s);
-		if (is_orphan(a, s, *ret_word))
+		if (!member_is_known(a, s) && is_orphan(a, s, *ret_word))
 			return s;
 		a->doubts++; /* births_look has another look at it */
 	}
@@ -114,14 +114,15 @@ static bool any_live(const struct account *a)
 
 void orphans_place(struct broker *b, struct account *a)
 {
-	uint64_t word, begun_ns = a->orphans > 0 ? attention_begin(b, a) : 0;
-	if (begun_ns == 0)
+	uint64_t word;
+	if (a->orphans == 0 || !attention_is_left(b, a))
 		return;
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	uint64_t until_ns = any_live(a) ? NEVER : clock_ns(CLOCK_MONOTONIC) + ORPHANS_WALK_NS;
 	bool all_seen = orphans_search(b, a, until_ns);
-	attention_end(a, begun_ns);
+	attention_pay(a, clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 	if (!all_seen && any_live(a))
 		return;
 	for (uint32_t s; (s = orphan_take(a, &word)) < LEDGER_SLOTS;)
-		member_doom(b, a, s, word);
+		member_doom_alleged(b, a, s, word);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/damage.h"
 #include "daemon/proc.h"
 #include "daemon/unseen.h"
 
@@ -79,6 +80,15 @@ static void chain_out(struct broker *b, uint32_t place)
 		*at = member_at(b, place)->chain;
 }
 
+int registry_claim(struct broker *b, struct account *a, enum slot_state state)
+{
+	int s = slot_claim(a->ledger, state, 0);
+	if (s < 0 || !member_is_known(a, (uint32_t)s))
+		return s;
+	damage_found(b, a, "a slot was emptied by somebody else");
+	return -EBADMSG;
+}
+
 bool registry_has_room(const struct registry *r)
 {
 	return r->pidfds < r->pidfds_most;
@@ -143,6 +153,12 @@ void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word)
 	m->life = MEMBER_DYING;
 	m->queue = a->dying;
 	a->dying = s + 1;
+}
+
+void member_doom_alleged(struct broker *b, struct account *a, uint32_t s, uint64_t word)
+{
+	member_doom(b, a, s, word);
+	a->member[s].alleged = true;
 }
 
 bool pidfd_is_gone(int pidfd)

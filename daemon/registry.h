@@ -33,14 +33,29 @@ static inline uint32_t member_slot(const struct account *a, const struct member 
 /* Is there a descriptor left for one more member? */
 bool registry_has_room(const struct registry *r);
 
-/* Watches `pid` in slot `s`, of which the ledger's state word was `word`. `pidfd` becomes
- * the registry's; -1 when there is none: the member is then asked on every tick. */
+/* Is the slot somebody's in our books, alive, waiting to be reaped, or our own? Its ledger may say it
+ * is free, if somebody wrote that. */
+static inline bool member_is_known(const struct account *a, uint32_t s)
+{
+	return a->member[s].life >= MEMBER_WATCHED;
+}
+
+/* A slot that is free, also in our books, claimed in that state. -EAGAIN: there is none;
+ * -EBADMSG: the one that was found is a member's, and somebody wrote that it is free. */
+int registry_claim(struct broker *b, struct account *a, enum slot_state state);
+
+/* Watches `pid` in slot `s`, not known yet, of which the ledger's state word was `word`.
+ * `pidfd` becomes the registry's; -1 when there is none: the member is then asked on every
+ * tick. */
 void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, int pidfd,
 		  uint64_t start_ticks);
 
 /* Its process is gone, or the slot is to be treated as if: it is watched no more, and
  * reaped when the account is settled next. Works for slots nobody watched, too. */
 void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word);
+
+/* The same for one of whom nothing but its ledger tells: the account pays for the reaping. */
+void member_doom_alleged(struct broker *b, struct account *a, uint32_t s, uint64_t word);
 
 /* Not watched any more, and nothing to reap. */
 void member_unwatch(struct broker *b, struct account *a, uint32_t s);

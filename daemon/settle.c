@@ -4,6 +4,8 @@
  * must have had their chance to be known, or a living child would be buried. */
 #include "daemon/settle.h"
 
+#include <time.h>
+
 #include "daemon/births.h"
 #include "daemon/broker.h"
 #include "daemon/damage.h"
@@ -71,6 +73,21 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 	}
 }
 
+/* All who are dying. True if there were any. Whom the ledger alone knew may have been
+ * invented; then this is not the end of a process, which costs somebody something, but a
+ * store, and the account pays for its share. */
+static bool dying_reap_all(struct broker *b, struct account *a)
+{
+	uint64_t n = 0, alleged = 0, begun_ns = a->dying ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
+	for (uint32_t s; !a->damaged && (s = dying_take(a)) < LEDGER_SLOTS; n++) {
+		alleged += a->member[s].alleged;
+		dying_reap(b, a, s);
+	}
+	if (alleged > 0)
+		attention_pay(a, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns) * alleged / n);
+	return n > 0;
+}
+
 static void dying_strike(struct account *a)
 {
 	for (uint32_t s; (s = dying_take(a)) < LEDGER_SLOTS;)
@@ -115,13 +132,16 @@ void settle_empty(struct broker *b, struct account *a)
 	if (!damage_absent(b, a))
 		return;
 	strays_return(a->ledger);
-	if (!account_is_clean(a))
+	/* What does not show in the books may still be a snare for those who come: a bit of
+	 * a holder that is gone, a step that counts as done before it is made. */
+	if (account_is_clean(a))
+		account_sweep(a);
+	else
 		damage_found(b, a, "its books do not add up although nobody is left in it");
 }
 
 void settle_account(struct broker *b, struct account *a, bool inherited)
 {
-	bool reaped = false;
 	if (a->damaged) {
 		dying_strike(a);
 		return;
@@ -130,8 +150,7 @@ void settle_account(struct broker *b, struct account *a, bool inherited)
 		births_look(b, a, inherited);
 	if (!a->damaged)
 		orphans_place(b, a);
-	for (uint32_t s; !a->damaged && (s = dying_take(a)) < LEDGER_SLOTS; reaped = true)
-		dying_reap(b, a, s);
+	bool reaped = dying_reap_all(b, a);
 	if (a->damaged) {
 		dying_strike(a);
 		return;

@@ -29,22 +29,24 @@ static bool is_left_over(const struct ledger *l, uint32_t o)
 	return (state & OBJECT_REMOVED) != 0 || segment_is_gone(l->object[o].key_a, l->object[o].key_b);
 }
 
-/* A release is a transfer, and a transfer needs a slot to be made in the name of. */
-static void object_end(struct ledger *l, uint32_t o)
+/* A release is a transfer, and a transfer needs a slot to be made in the name of. False:
+ * there is none. */
+static bool object_end(struct ledger *l, uint32_t o)
 {
 	int s = slot_claim(l, SLOT_LIVE, 0);
 	if (s < 0)
-		return;
+		return false;
 	CRASH_POINT(SYSV_CLAIMED);
 	object_mark_removed(l, o);
 	object_release(l, (uint32_t)s, o);
 	CRASH_POINT(SYSV_RELEASED);
 	slot_free(l, (uint32_t)s);
+	return true;
 }
 
 void sysv_release(struct account *a)
 {
 	for (uint32_t o = 0; o < ledger_objects(a->ledger); o++)
-		if (is_left_over(a->ledger, o))
-			object_end(a->ledger, o);
+		if (is_left_over(a->ledger, o) && !object_end(a->ledger, o))
+			return;
 }

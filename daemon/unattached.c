@@ -103,7 +103,7 @@ static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64
 	int s = -1;
 	/* The pidfd first, then is it still the one we know? */
 	if (proc_stat(pid, &st) == 0 && st.start_ticks == start_ticks)
-		s = slot_claim(a->ledger, SLOT_UNATTACHED, 0);
+		s = registry_claim(b, a, SLOT_UNATTACHED);
 	if (s < 0) {
 		if (pidfd >= 0)
 			close(pidfd);

@@ -65,9 +65,9 @@ bool unseen_is_sound(const struct account *a, uint32_t s)
 
 /* --- the slot of what is unseen --- */
 
-static bool slot_open(struct account *a)
+static bool slot_open(struct broker *b, struct account *a)
 {
-	int s = a->unseen_slot ? 0 : slot_claim(a->ledger, SLOT_UNATTACHED, 0);
+	int s = a->unseen_slot ? 0 : registry_claim(b, a, SLOT_UNATTACHED);
 	if (s < 0)
 		return false;
 	if (a->unseen_slot)
@@ -87,7 +87,7 @@ static void slot_close(struct account *a)
 /* The sum of all members', `pages` of it for one whose share was `before`. Its new share. */
 static uint32_t sum_move(struct broker *b, struct account *a, uint32_t before, uint32_t pages)
 {
-	if (pages == before || (pages > before && !slot_open(a)))
+	if (pages == before || (pages > before && !slot_open(b, a)))
 		return before;
 	uint32_t s = a->unseen_slot - 1, others = a->unseen - before;
 	if (!unseen_is_sound(a, s)) {

@@ -50,6 +50,37 @@ Test(ledger, formatting_forgets_everything)
 	close(fd);
 }
 
+/* Everything is written over but what an empty ledger is known by. */
+Test(ledger, sweeping_leaves_no_snare)
+{
+	struct ledger *l;
+	int fd = ledger_create("x");
+	cr_assert_eq(ledger_map(fd, true, &l), 0);
+	memset(l->slot, 0xa5, sizeof l->slot);
+	memset(l->object, 0xa5, sizeof l->object);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		l->slot[s].state = SLOT_WORD(s, 9, SLOT_FREE);
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+		l->object[o].state = OBJECT_WORD(o, 9, OBJECT_FREE);
+	l->object[7] = (struct object){ .purse = { PURSE(5, 5), SIGNATURE(3, 4) }, .key_a = 1, .key_b = 2,
+					.state = OBJECT_WORD(1, 4, OBJECT_SYSV) | OBJECT_LEAVING };
+	l->header.slot_top = l->header.slot_hint = l->header.object_top = 4711;
+	ledger_sweep(l, SIGNATURE(SIGNATURE_BROKER_SLOT, 1));
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
+		struct slot fresh = { .state = SLOT_WORD(s, 0, SLOT_FREE) };
+		cr_assert(memcmp(&l->slot[s], &fresh, sizeof fresh) == 0, "slot %u", s);
+	}
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+		struct object fresh = { .state = OBJECT_WORD(o, 0, OBJECT_FREE) };
+		cr_assert(o == 7 || memcmp(&l->object[o], &fresh, sizeof fresh) == 0, "object %u", o);
+	}
+	cr_assert(l->object[7].purse.word == PURSE(5, 5) && SIGNATURE_SLOT(l->object[7].purse.by) >= LEDGER_SLOTS);
+	cr_assert(object_find_hold(l, 0, OBJECT_SYSV, 1, 2) == 7, "a segment that is left can be found");
+	cr_assert(ledger_slots(l) == 0 && l->header.slot_hint == 0 && ledger_objects(l) == 8);
+	ledger_unmap(l);
+	close(fd);
+}
+
 static int memfd_of(off_t bytes, unsigned seals)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
