@@ -150,6 +150,8 @@ uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)
 	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target);
 }
 
+_Static_assert(LEDGER_OBJECTS <= LEDGER_SLOTS, "an OBJECT becomes a RETURN as it stands");
+
 /* The purse whose debit is the first step of an intent, and the one of its credit;
  * NULL when the intent is nonsense. */
 static struct purse *debit_side(struct ledger *l, uint32_t s, uint64_t op, uint32_t target)
@@ -198,10 +200,11 @@ void transfer_settle(struct ledger *l, uint32_t s)
 		 * step + 1 on the account; from RETURN and DESTROY it is their own credit,
 		 * from the others it becomes a RETURN first, so that a second settlement
 		 * looks for the signature where the repair puts it. The debit is confirmed
-		 * before that, because a RETURN would look for it in another purse. */
+		 * before that, because a RETURN would look for it in another purse; which one
+		 * is named then does not matter, and changing it here would leave an OBJECT
+		 * with the number of a slot. */
 		if (op != INTENT_RETURN && op != INTENT_DESTROY) {
 			signature_confirm(sign(s, step), l);
-			me->intent_target = s;
 			CRASH_POINT(6);
 			__atomic_store_n(&me->intent_op, INTENT_RETURN, __ATOMIC_RELEASE);
 		}
