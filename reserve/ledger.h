@@ -88,7 +88,8 @@ void object_mark_removed(struct ledger *l, uint32_t object);
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to);
 
 /* Uncharges and frees the object if nothing holds it any more: no holder, and for a
- * SysV segment removed. `s` is the actor. True when this call freed it. */
+ * SysV segment removed. `s` is the actor. True when this call freed it; false also when
+ * another slot is at it, whose death is settled by object_drop_all. */
 bool object_release(struct ledger *l, uint32_t s, uint32_t object);
 
 /* `holder` holds the object no longer, and it is released if nobody else does: the two as
@@ -96,8 +97,8 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t object);
 void object_let_go(struct ledger *l, uint32_t s, uint32_t holder, uint32_t object);
 void object_settle(struct ledger *l, uint32_t s);
 
-/* Drops everything slot `holder` holds, releasing what nobody else does; a claimed
- * object that `holder` never published goes too. `s` is the actor. */
+/* Drops everything slot `holder` holds, releasing what nobody else does; what `holder`
+ * claimed and never published, or was leaving, goes too. `s` is the actor. */
 void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder);
 
 /* --- the whole --- */

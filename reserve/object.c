@@ -4,7 +4,8 @@
  * Who holds one is a bit per slot, set and cleared by its own process (or by a parent
  * for its embryo, before the fork), so a death is settled by clearing bits and no
  * count can go wrong. Two who drop the last two bits at once both find the object
- * unheld; the signed debit in transfer_from_object lets one of them have its pages. */
+ * unheld; the state word says which of them is leaving it, and he alone empties it: for
+ * anybody else it could be somebody's next object by then. */
 #include <errno.h>
 #include <string.h>
 
@@ -100,17 +101,44 @@ void object_mark_removed(struct ledger *l, uint32_t o)
 	__atomic_fetch_or(&l->object[o].state, OBJECT_REMOVED, __ATOMIC_ACQ_REL);
 }
 
+/* Whoever is leaving the object has to look at the bits again. */
+static void object_stay(struct ledger *l, uint32_t o)
+{
+	uint64_t word = object_read(l, o);
+	while ((word & OBJECT_LEAVING) != 0 && !object_move(l, o, word, word & ~OBJECT_LEAVING))
+		word = object_read(l, o);
+}
+
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 {
-	for (uint32_t o = 0; o < ledger_objects(l); o++)
-		if (OBJECT_KIND(object_read(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
-			object_hold(l, o, to);
+	for (uint32_t o = 0; o < ledger_objects(l); o++) {
+		if (OBJECT_KIND(object_read(l, o)) == OBJECT_FREE || !object_is_held_by(l, o, from))
+			continue;
+		object_hold(l, o, to);
+		/* A look at the bits takes a while. Handed on and dropped meanwhile, it would
+		 * be seen in neither place. */
+		object_stay(l, o);
+	}
 }
 
 static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 {
 	transfer_from_object(l, s, o);
 	return object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+}
+
+/* What the state is to be when `s` has looked at the bits. Leaving first, then a second
+ * look, then claimed, and nobody else's business any more. The second look pairs with
+ * object_find_hold, which sets its bit and then looks again: one of the two sees the other.
+ * Between it and the claim nobody can have found the object, or the state would have
+ * changed, because no other slot writes this one's number there. */
+static uint64_t release_next(uint64_t word, uint32_t s, bool held)
+{
+	if (held)
+		return word & ~OBJECT_LEAVING;
+	if (word & OBJECT_LEAVING)
+		return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
+	return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_KIND(word)) | (word & OBJECT_REMOVED) | OBJECT_LEAVING;
 }
 
 /* Only a ledger somebody scribbles on makes this many changes meanwhile. */
@@ -121,18 +149,18 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
 		uint64_t word = object_read(l, o);
 		enum object_kind kind = OBJECT_KIND(word);
-		if (kind == OBJECT_CLAIMED) /* never found by anyone: its maker's alone */
-			return OBJECT_MAKER(word) == s && object_free(l, s, o, word);
+		bool leaving = (word & OBJECT_LEAVING) != 0;
 		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
 			return false;
-		bool held = object_is_held(l, o), leaving = (word & OBJECT_LEAVING) != 0;
+		/* Whoever is leaving it looks at the bits after this, or has seen one and looks
+		 * again. One that was claimed and never found is its maker's alone. */
+		if ((kind == OBJECT_CLAIMED || leaving) && OBJECT_MAKER(word) != s)
+			return false;
+		bool held = kind != OBJECT_CLAIMED && object_is_held(l, o);
 		if (held && !leaving)
 			return false;
-		/* Leaving first, then a second look at the bits: pairs with object_find_hold,
-		 * which sets its bit and then looks again. Anyone who finds it unheld and
-		 * leaving may finish it, so it does not matter who of us lives to. */
-		if (held || !leaving)
-			object_move(l, o, word, held ? word & ~OBJECT_LEAVING : word | OBJECT_LEAVING);
+		if (kind != OBJECT_CLAIMED)
+			object_move(l, o, word, release_next(word, s, held));
 		else if (object_free(l, s, o, word))
 			return true;
 	}
@@ -161,10 +189,9 @@ void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++) {
 		uint64_t word = object_read(l, o);
-		if (OBJECT_KIND(word) == OBJECT_FREE)
-			continue;
-		if (object_is_held_by(l, o, holder) ||
-		    (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
+		bool leaving = OBJECT_KIND(word) == OBJECT_CLAIMED || (word & OBJECT_LEAVING) != 0;
+		/* Its bit may be set in one that is free: it died before it had looked again. */
+		if (object_is_held_by(l, o, holder) || (leaving && OBJECT_MAKER(word) == holder))
 			object_let_go(l, s, holder, o);
 	}
 }
