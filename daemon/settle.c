@@ -25,8 +25,7 @@ static uint32_t dying_take(struct account *a)
  * moves the slot out of the embryo state first has it. */
 static bool embryo_seize(struct account *a, uint32_t s, uint64_t word)
 {
-	int32_t pid = __atomic_load_n(&a->ledger->slot[s].pid, __ATOMIC_RELAXED);
-	return SLOT_STATE(word) != SLOT_EMBRYO || slot_adopt(a->ledger, s, SLOT_GEN(word), pid);
+	return SLOT_STATE(word) != SLOT_EMBRYO || slot_seize(a->ledger, s, word);
 }
 
 static void dying_reap(struct broker *b, struct account *a, uint32_t s)

@@ -2,6 +2,7 @@
 #include "reserve/embryo.h"
 
 #include "reserve/ledger.h"
+#include "reserve/purse.h"
 #include "reserve/transfer.h"
 
 static void bell_ring(struct ledger *l)
@@ -59,12 +60,27 @@ void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid
 	bell_ring(l);
 }
 
+/* Charges exactly `pages`, whatever was charged before. The state is read after the
+ * signature: if the broker has buried the embryo since, and the slot is somebody else's, the
+ * signature is another and the swap fails. */
+static bool charge_settle(struct ledger *l, struct embryo e, uint32_t pages)
+{
+	struct purse *p = &l->slot[e.slot].purse;
+	for (;;) {
+		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		uint64_t state = slot_read(l, e.slot), next = PURSE(PURSE_GRANTED(word), pages);
+		if (SLOT_STATE(state) != SLOT_EMBRYO || SLOT_GEN(state) != e.generation)
+			return false;
+		if (pages > PURSE_GRANTED(word))
+			return false;
+		if (purse_swap(p, word, by, next, by, l))
+			return true;
+	}
+}
+
 bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid)
 {
-	uint64_t word = slot_read(l, e.slot);
-	if (SLOT_STATE(word) != SLOT_EMBRYO || SLOT_GEN(word) != e.generation)
-		return false;
-	if (!purse_set_used(&l->slot[e.slot].purse, pages))
+	if (!charge_settle(l, e, pages))
 		return false;
 	__atomic_fetch_add(&l->header.forks, 1, __ATOMIC_RELAXED);
 	bool adopted = slot_adopt(l, e.slot, e.generation, pid);

@@ -54,6 +54,10 @@ int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner);
  * generation: the broker buried it, or somebody else adopted it. */
 bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
 
+/* Takes an embryo, of which `word` is the state, out of its child's reach before it is
+ * buried. False when it has changed since: the child has adopted it. */
+bool slot_seize(struct ledger *l, uint32_t s, uint64_t word);
+
 /* Empties the slot for the next one. The purse must be empty and no intent open. */
 void slot_free(struct ledger *l, uint32_t s);
 

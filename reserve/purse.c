@@ -42,17 +42,6 @@ void purse_give(struct purse *p, uint32_t pages)
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 }
 
-bool purse_set_used(struct purse *p, uint32_t pages)
-{
-	uint64_t word = __atomic_load_n(&p->word, __ATOMIC_RELAXED);
-	do {
-		if (pages > PURSE_GRANTED(word))
-			return false;
-	} while (!__atomic_compare_exchange_n(&p->word, &word, PURSE(PURSE_GRANTED(word), pages), true,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	return true;
-}
-
 /* Nobody lowers `confirmed`, so the order of two helpers does not matter. */
 void signature_confirm(uint64_t by, struct ledger *ledger)
 {

@@ -31,10 +31,6 @@ bool purse_take(struct purse *p, uint32_t pages);
  * becomes 0. */
 void purse_give(struct purse *p, uint32_t pages);
 
-/* Charges exactly `pages`, whatever was charged before: an embryo settled by its child.
- * False: the grant does not cover it; nothing changed. */
-bool purse_set_used(struct purse *p, uint32_t pages);
-
 /* What a signed change does to a purse, in pages. Both halves move in one step. */
 struct purse_change {
 	int64_t granted;

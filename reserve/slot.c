@@ -66,10 +66,25 @@ int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner)
 bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid)
 {
 	uint64_t word = slot_read(l, s);
+	int32_t *at = &l->slot[s].pid, unknown = 0;
 	if (SLOT_STATE(word) != SLOT_EMBRYO || SLOT_GEN(word) != generation)
 		return false;
-	__atomic_store_n(&l->slot[s].pid, pid, __ATOMIC_RELAXED);
-	return slot_move(l, s, word, SLOT_WORD(generation, 0, SLOT_LIVE));
+	/* Before the move, that no live slot be without one; and only where none is, because the
+	 * slot may be somebody else's by now: then it is taken back. After the move it is ours,
+	 * and what others guessed is overwritten. */
+	bool wrote = __atomic_compare_exchange_n(at, &unknown, pid, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	if (slot_move(l, s, word, SLOT_WORD(generation, 0, SLOT_LIVE))) {
+		__atomic_store_n(at, pid, __ATOMIC_RELEASE);
+		return true;
+	}
+	if (wrote)
+		__atomic_compare_exchange_n(at, &pid, 0, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+	return false;
+}
+
+bool slot_seize(struct ledger *l, uint32_t s, uint64_t word)
+{
+	return SLOT_STATE(word) == SLOT_EMBRYO && slot_move(l, s, word, SLOT_WORD(SLOT_GEN(word), 0, SLOT_LIVE));
 }
 
 void slot_free(struct ledger *l, uint32_t s)

@@ -50,14 +50,6 @@ Test(purse, refuses_to_take_from_a_word_that_is_nonsense)
 	cr_assert_eq(purse_headroom(p.word), 0);
 }
 
-Test(purse, settles_used_within_the_grant_only)
-{
-	struct purse p = { .word = PURSE(10, 2) };
-	cr_assert(purse_set_used(&p, 10));
-	cr_assert(!purse_set_used(&p, 11));
-	cr_assert_eq(p.word, PURSE(10, 10));
-}
-
 /* {granted, used} before, change, allowed, {granted, used} after */
 static const struct {
 	const char *name;
