@@ -56,8 +56,9 @@ void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid
 {
 	if (pid > 0)
 		pid_write(l, e, pid);
-	embryo_leave(l, parent);
+	/* The bell before the count: killed in between, we are one or the other's reason to look. */
 	bell_ring(l);
+	embryo_leave(l, parent);
 }
 
 /* Charges exactly `pages`, whatever was charged before. The state is read after the

@@ -37,6 +37,7 @@ static int countdown; /* 0: nobody interrupts */
 static void (*turn)(void);
 static struct embryo child;
 static int stranger;
+static bool rang;
 
 static void step(void)
 {
@@ -54,6 +55,7 @@ static void scene_set(void)
 {
 	countdown = 0;
 	stranger = -1;
+	rang = false;
 	free(shared);
 	shared = calloc(1, sizeof *shared);
 	shared->header.limit = 1000;
@@ -95,4 +97,27 @@ Test(embryo_steps, who_comes_too_late_to_adopt_leaves_the_next_one_alone)
 		buried += !adopted;
 	}
 	cr_assert(buried >= 5 && born >= 2, "%d buried, %d born", buried, born);
+}
+
+/* The broker has seen the embryo and waits for the bell; the child is gone by now, and the
+ * parent is killed here. */
+static void murder(void)
+{
+	uint64_t bells = shared->header.births;
+	rang = bells > 1 || shared->slot[PARENT].embryos > 0;
+}
+
+Test(embryo_steps, a_parent_killed_after_the_fork_leaves_a_reason_to_look)
+{
+	int n = 1;
+	for (bool more = true; more; n++) {
+		scene_set();
+		countdown = n;
+		turn = murder;
+		step_born(shared, PARENT, child, CHILD_PID);
+		more = countdown <= 0;
+		cr_assert(!more || rang, "step %d", n);
+		countdown = 0;
+	}
+	cr_assert(n >= 5, "only %d steps", n);
 }
