@@ -135,7 +135,7 @@ struct slot {
 
 enum object_kind {
 	OBJECT_FREE = 0,
-	OBJECT_CLAIMED, /* being filled or emptied by its maker */
+	OBJECT_CLAIMED, /* being filled or emptied by its maker, or by whoever was leaving it */
 	OBJECT_ANON,    /* MAP_SHARED|MAP_ANONYMOUS, /dev/zero shared */
 	OBJECT_FILE,    /* memfd or tmpfs inode, reserved at writable MAP_SHARED */
 	OBJECT_SYSV,    /* shmget segment */
@@ -143,7 +143,8 @@ enum object_kind {
 };
 
 /* state word: generation:32 | (maker + 1):16 | removed:1 at bit 8 | kind:8. The maker is
- * in the word so that a claim and its claimer are one step. */
+ * in the word so that a claim and its claimer are one step; so is whoever is leaving it,
+ * in the same place. */
 #define OBJECT_WORD(gen, maker1, kind) ((uint64_t)(gen) << 32 | (uint64_t)(maker1) << 16 | (kind))
 #define OBJECT_KIND(word) ((enum object_kind)((word) & 0xff))
 #define OBJECT_REMOVED 0x100ull /* SysV: IPC_RMID done, dies with its last holder */

@@ -4,7 +4,8 @@
  * Who holds one is a bit per slot, set and cleared by its own process (or by a parent
  * for its embryo, before the fork), so a death is settled by clearing bits and no
  * count can go wrong. Two who drop the last two bits at once both find the object
- * unheld; one of them claims it, and empties and frees what is its own then. */
+ * unheld; the state word says which of them is leaving it, and he alone empties it: for
+ * anybody else it could be somebody's next object by then. */
 #include <errno.h>
 #include <string.h>
 
@@ -108,11 +109,24 @@ void object_mark_removed(struct ledger *l, uint32_t o)
 	CRASH_POINT(OBJECT_MARKED);
 }
 
+/* Whoever is leaving the object has to look at the bits again. */
+static void object_stay(struct ledger *l, uint32_t o)
+{
+	uint64_t word = object_read(l, o);
+	while ((word & OBJECT_LEAVING) != 0 && !object_move(l, o, word, word & ~OBJECT_LEAVING))
+		word = object_read(l, o);
+}
+
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 {
-	for (uint32_t o = 0; o < ledger_objects(l); o++)
-		if (OBJECT_KIND(object_read(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
-			object_hold(l, o, to);
+	for (uint32_t o = 0; o < ledger_objects(l); o++) {
+		if (OBJECT_KIND(object_read(l, o)) == OBJECT_FREE || !object_is_held_by(l, o, from))
+			continue;
+		object_hold(l, o, to);
+		/* A look at the bits takes a while. Handed on and dropped meanwhile, it would
+		 * be seen in neither place. */
+		object_stay(l, o);
+	}
 }
 
 /* The object is CLAIMED in the name of the actor `s`: its alone to empty. */
@@ -125,18 +139,18 @@ static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 	return freed;
 }
 
-/* The next state of an object on its way out; `word` itself when it stays. Leaving first,
- * then a second look at the bits: pairs with object_find_hold, which sets its bit and then
- * looks again. Anyone who finds it unheld and leaving may finish it, so it does not matter
- * who of us lives to; but one alone, who claims it: one who is slow would empty it when it
- * is somebody's again. */
-static uint64_t state_outwards(const struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
+/* What the state is to be when `s` has looked at the bits. Leaving first, then a second
+ * look, then claimed, and nobody else's business any more. The second look pairs with
+ * object_find_hold, which sets its bit and then looks again: one of the two sees the other.
+ * Between it and the claim nobody can have found the object, or the state would have
+ * changed, because no other slot writes this one's number there. */
+static uint64_t release_next(uint64_t word, uint32_t s, bool held)
 {
-	if (OBJECT_KIND(word) == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0)
-		return word;
-	if (object_is_held(l, o))
+	if (held)
 		return word & ~OBJECT_LEAVING;
-	return word & OBJECT_LEAVING ? OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED) : word | OBJECT_LEAVING;
+	if (word & OBJECT_LEAVING)
+		return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
+	return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_KIND(word)) | (word & OBJECT_REMOVED) | OBJECT_LEAVING;
 }
 
 /* Only a ledger somebody scribbles on makes this many changes meanwhile. */
@@ -145,17 +159,22 @@ static uint64_t state_outwards(const struct ledger *l, uint32_t s, uint32_t o, u
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
 	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
-		uint64_t word = object_read(l, o), next;
-		if (OBJECT_KIND(word) == OBJECT_CLAIMED) {
-			if (OBJECT_MAKER(word) != s) /* being made, or emptied, by another */
-				return false;
-			if (object_free(l, s, o, word))
-				return true;
-			continue;
-		}
-		if (OBJECT_KIND(word) == OBJECT_FREE || (next = state_outwards(l, s, o, word)) == word)
+		uint64_t word = object_read(l, o);
+		enum object_kind kind = OBJECT_KIND(word);
+		bool leaving = (word & OBJECT_LEAVING) != 0;
+		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
 			return false;
-		object_move(l, o, word, next);
+		/* Whoever is leaving it looks at the bits after this, or has seen one and looks
+		 * again. One that was claimed and never found is its maker's alone. */
+		if ((kind == OBJECT_CLAIMED || leaving) && OBJECT_MAKER(word) != s)
+			return false;
+		bool held = kind != OBJECT_CLAIMED && object_is_held(l, o);
+		if (held && !leaving)
+			return false;
+		if (kind == OBJECT_CLAIMED && object_free(l, s, o, word))
+			return true;
+		if (kind != OBJECT_CLAIMED)
+			object_move(l, o, word, release_next(word, s, held));
 		CRASH_POINT(OBJECT_OUTWARDS);
 	}
 	return false;
@@ -187,10 +206,9 @@ void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++) {
 		uint64_t word = object_read(l, o);
-		/* A free one too: `holder` may have died between the two looks of
-		 * object_find_hold, when the object went after the first. */
-		if (object_is_held_by(l, o, holder) ||
-		    (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == holder))
+		bool leaving = OBJECT_KIND(word) == OBJECT_CLAIMED || (word & OBJECT_LEAVING) != 0;
+		/* Its bit may be set in one that is free: it died before it had looked again. */
+		if (object_is_held_by(l, o, holder) || (leaving && OBJECT_MAKER(word) == holder))
 			object_let_go(l, s, holder, o);
 	}
 }

@@ -209,6 +209,18 @@ Test(gather, an_embryo_cannot_be_adopted_twice_or_after_its_burial)
 	cr_assert(!embryo_adopt(l, f, 10, 3));
 }
 
+Test(gather, an_embryo_is_adopted_for_what_it_holds_at_most)
+{
+	scene(LIMIT);
+	struct gather a = as(A);
+	struct embryo e;
+	cr_assert_eq(embryo_conceive(&a, 10, &e), REASON_NONE);
+	cr_assert(!embryo_adopt(l, e, 11, 1));
+	cr_assert_eq(l->slot[e.slot].purse.word, PURSE(10, 0));
+	cr_assert(embryo_adopt(l, e, 10, 1));
+	cr_assert_eq(l->slot[e.slot].purse.word, PURSE(10, 10));
+}
+
 Test(gather, a_full_ledger_refuses_the_fork)
 {
 	scene(LIMIT);

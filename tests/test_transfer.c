@@ -102,6 +102,8 @@ static void bystander_acts(struct ledger *l)
 }
 
 static void do_settle(struct ledger *l) { crash_settle(l, A); }
+static void do_settle_high(struct ledger *l) { crash_settle(l, LEDGER_SLOTS - 1); }
+static void do_to_object_high(struct ledger *l) { crash_to_object(l, LEDGER_SLOTS - 1, OBJECT, 25); }
 
 static void check_settled(struct ledger *l, const char *name, int n, int m)
 {
@@ -176,6 +178,28 @@ Test(transfer, a_settlement_cut_anywhere_is_finished_by_the_next)
 			}
 		}
 	cr_assert(deaths >= 60, "only %d deaths tried", deaths);
+	free(l);
+}
+
+/* A slot may have a number that no object has. */
+Test(transfer, a_settlement_cut_anywhere_is_finished_whatever_the_slots_number)
+{
+	enum { HIGH = LEDGER_SLOTS - 1 };
+	struct ledger *l = malloc(sizeof *l);
+	int deaths = 0;
+	for (int n = 1, acted = 1; acted; n++)
+		for (int m = 1, more = 1; more; m++) {
+			scene_set(l);
+			cr_assert(crash_fund(l, HIGH, HIGH, 50) && purse_take(&l->slot[HIGH].purse, 50));
+			acted = dies_at(l, do_to_object_high, n);
+			more = dies_at(l, do_settle_high, m);
+			crash_countdown = 0;
+			crash_settle(l, HIGH);
+			cr_assert_eq(in_flight(l), 0, "died at %d, settlement at %d: %ld in flight", n, m,
+				     (long)in_flight(l));
+			deaths += more;
+		}
+	cr_assert(deaths >= 10, "only %d deaths tried", deaths);
 	free(l);
 }
 

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/* Shared objects, and what others do between any two steps of what is done to one. Every
+ * atomic access of reserve/object.c asks here first whether somebody else has his turn: the
+ * n-th of the outer one's steps, for all n, and inside his turn the same again. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define object_claim step_claim
+#define object_publish step_publish
+#define object_find_hold step_find_hold
+#define object_hold step_hold
+#define object_drop step_drop
+#define object_is_held_by step_is_held_by
+#define object_is_held step_is_held
+#define object_mark_removed step_mark_removed
+#define object_inherit step_inherit
+#define object_release step_release
+#define object_let_go step_let_go
+#define object_settle step_settle
+#define object_drop_all step_drop_all
+#include "reserve/ledger.h"
+#include "reserve/purse.h"
+#include "reserve/transfer.h"
+
+enum { DEPTH = 3 };
+
+static struct {
+	int countdown; /* at which step of this level; 0: never */
+	void (*turn)(struct ledger *l);
+} interruption[DEPTH + 1];
+static int depth;
+
+static struct ledger *shared;
+
+static void step(void)
+{
+	int d = depth;
+	if (d >= DEPTH || interruption[d].countdown == 0 || --interruption[d].countdown > 0)
+		return;
+	depth++;
+	interruption[d].turn(shared);
+	depth--;
+}
+
+#define __atomic_load_n(p, order) (step(), __atomic_load_n(p, order))
+#define __atomic_store_n(p, v, order) (step(), __atomic_store_n(p, v, order))
+#define __atomic_fetch_or(p, v, order) (step(), __atomic_fetch_or(p, v, order))
+#define __atomic_fetch_and(p, v, order) (step(), __atomic_fetch_and(p, v, order))
+#define __atomic_compare_exchange_n(p, e, v, w, s, f) (step(), __atomic_compare_exchange_n(p, e, v, w, s, f))
+#define transfer_from_object(l_, s, o) (step(), transfer_from_object(l_, s, o))
+#include "reserve/object.c"
+
+TestSuite(object_steps, .timeout = 60);
+
+enum { A, B, C, CHILD = 5, PARENT = 70, PAGES = 10 }; /* 5 and 70: in different words of holders */
+
+static int found; /* by C, or by PARENT */
+
+static uint32_t object_of(uint32_t maker)
+{
+	int o = step_claim(shared, maker);
+	cr_assert(o >= 0);
+	cr_assert(purse_take(&shared->slot[maker].purse, PAGES));
+	cr_assert(transfer_to_object(shared, maker, (uint32_t)o, PAGES));
+	step_publish(shared, (uint32_t)o, OBJECT_FILE, 9, 0);
+	return (uint32_t)o;
+}
+
+/* A and B hold object 0. */
+static void scene_set(void)
+{
+	memset(interruption, 0, sizeof interruption);
+	depth = 0;
+	free(shared);
+	shared = calloc(1, sizeof *shared);
+	shared->header.purse.word = PURSE(1000, 0);
+	static const uint32_t members[] = { A, B, C, CHILD, PARENT };
+	for (size_t i = 0; i < ARRAY_N(members); i++)
+		cr_assert(transfer_fund(shared, members[i], members[i], 2 * PAGES));
+	cr_assert_eq(object_of(A), 0);
+	step_hold(shared, 0, B);
+	found = -1;
+}
+
+static void interrupt(int level, int countdown, void (*turn)(struct ledger *))
+{
+	interruption[level].countdown = countdown;
+	interruption[level].turn = turn;
+}
+
+/* False: level `level` has fewer steps than it was to be interrupted at. Whatever comes next
+ * is interrupted no more. */
+static bool was_interrupted(int level)
+{
+	bool was = interruption[level].countdown <= 0;
+	interruption[level].countdown = 0;
+	return was;
+}
+
+static uint32_t pages_of_object(uint32_t o)
+{
+	return PURSE_USED(purse_read(&shared->object[o].purse));
+}
+
+static uint32_t holders_of(uint32_t o)
+{
+	uint32_t n = 0;
+	for (uint32_t w = 0; w < HOLDER_WORDS; w++)
+		n += (uint32_t)__builtin_popcountll(shared->object[o].holders[w]);
+	return n;
+}
+
+static void check_all_free(void)
+{
+	for (uint32_t o = 0; o < 3; o++) {
+		cr_assert_eq(OBJECT_KIND(shared->object[o].state), OBJECT_FREE, "object %u", o);
+		cr_assert_eq(pages_of_object(o), 0, "object %u", o);
+		cr_assert_eq(holders_of(o), 0, "object %u", o);
+	}
+}
+
+static void a_releases_and_c_makes_one(struct ledger *l)
+{
+	step_release(l, A, 0);
+	found = (int)object_of(C);
+}
+
+/* Both have let go; A is quicker, and the place is somebody else's by then. */
+Test(object_steps, two_who_let_go_leave_the_next_object_alone)
+{
+	int n = 1, made = 0;
+	for (bool more = true; more; n++) {
+		scene_set();
+		step_drop(shared, 0, A);
+		interrupt(0, n, a_releases_and_c_makes_one);
+		step_let_go(shared, B, B, 0);
+		more = was_interrupted(0);
+		if (found >= 0) {
+			cr_assert_eq(pages_of_object((uint32_t)found), PAGES, "step %d", n);
+			step_let_go(shared, C, C, (uint32_t)found);
+			made++;
+		}
+		step_release(shared, A, 0);
+		check_all_free();
+	}
+	cr_assert(made >= 6, "only %d steps", made);
+}
+
+static void a_releases(struct ledger *l)
+{
+	step_release(l, A, 0);
+}
+
+static void c_finds(struct ledger *l)
+{
+	found = step_find_hold(l, C, OBJECT_FILE, 9, 0);
+}
+
+static void b_lets_go(struct ledger *l)
+{
+	step_let_go(l, B, B, 0);
+}
+
+/* C looks for it, B lets go in the middle of that, A in the middle of that. */
+Test(object_steps, who_finds_one_that_two_let_go_has_it_paid_or_not_at_all)
+{
+	int tried = 0, had = 0;
+	for (int n = 1, more_n = 1; more_n; n++)
+		for (int m = 1, more_m = 1; more_m; m++) {
+			scene_set();
+			step_drop(shared, 0, A);
+			interrupt(0, n, b_lets_go);
+			interrupt(1, m, a_releases);
+			c_finds(shared);
+			more_n = was_interrupted(0);
+			more_m = was_interrupted(1) && more_n;
+			cr_assert(found < 0 || pages_of_object((uint32_t)found) == PAGES, "steps %d, %d", n, m);
+			had += found >= 0;
+			if (found >= 0)
+				step_let_go(shared, C, C, (uint32_t)found);
+			step_let_go(shared, B, B, 0); /* unless its turn had come */
+			step_release(shared, A, 0);
+			check_all_free();
+			tried++;
+		}
+	cr_assert(tried >= 40 && had >= 5, "%d tried, found in %d", tried, had);
+}
+
+/* The other way round: B lets go, C finds it meanwhile, and A lets go in the middle of that. */
+Test(object_steps, who_lets_go_empties_nothing_that_is_found_meanwhile)
+{
+	int tried = 0, had = 0;
+	for (int n = 1, more_n = 1; more_n; n++)
+		for (int m = 1, more_m = 1; more_m; m++) {
+			scene_set();
+			step_drop(shared, 0, A);
+			interrupt(0, n, c_finds);
+			interrupt(1, m, a_releases);
+			step_let_go(shared, B, B, 0);
+			more_n = was_interrupted(0);
+			more_m = was_interrupted(1) && more_n;
+			cr_assert(found < 0 || pages_of_object((uint32_t)found) == PAGES, "steps %d, %d", n, m);
+			had += found >= 0;
+			if (found >= 0)
+				step_let_go(shared, C, C, (uint32_t)found);
+			step_release(shared, A, 0);
+			check_all_free();
+			tried++;
+		}
+	cr_assert(tried >= 40 && had >= 5, "%d tried, found in %d", tried, had);
+}
+
+static int countdown_again;
+
+static void parent_hands_on(struct ledger *l)
+{
+	step_inherit(l, PARENT, CHILD);
+	step_let_go(l, PARENT, PARENT, 0);
+}
+
+static void parent_finds(struct ledger *l)
+{
+	found = step_find_hold(l, PARENT, OBJECT_FILE, 9, 0);
+	/* and has another turn at the same level, later */
+	interrupt(0, countdown_again, parent_hands_on);
+}
+
+/* B looks for holders word by word. PARENT finds the object in the middle of that, and later
+ * hands it to a child whose bit is in a word that was looked at already. */
+Test(object_steps, one_that_is_handed_on_is_seen_in_one_of_the_two_places)
+{
+	int handed = 0;
+	for (int n = 1, more_n = 1; more_n; n++)
+		for (int m = 1, more_m = 1; more_m; m++) {
+			scene_set();
+			step_let_go(shared, A, A, 0);
+			countdown_again = m;
+			interrupt(0, n, parent_finds);
+			step_let_go(shared, B, B, 0);
+			more_n = found >= 0;
+			more_m = was_interrupted(0) && more_n;
+			if (more_m) {
+				cr_assert(step_is_held_by(shared, 0, CHILD));
+				cr_assert_eq(pages_of_object(0), PAGES, "steps %d, %d", n, m);
+				handed++;
+			}
+			step_drop_all(shared, CHILD, CHILD);
+			step_drop_all(shared, PARENT, PARENT);
+			check_all_free();
+		}
+	cr_assert(handed >= 20, "only %d", handed);
+}
+
+/* It was found, and free before that was known; then the finder was killed. */
+Test(object_steps, no_bit_of_the_dead_is_left_in_a_free_one)
+{
+	scene_set();
+	step_let_go(shared, A, A, 0);
+	step_let_go(shared, B, B, 0);
+	step_hold(shared, 0, C);
+	step_drop_all(shared, C, C);
+	check_all_free();
+	uint32_t o = object_of(A);
+	step_let_go(shared, A, A, o);
+	check_all_free();
+}
+
+/* Killed while it was leaving the object, or emptying it. */
+Test(object_steps, what_the_dead_were_leaving_is_settled)
+{
+	scene_set();
+	step_drop(shared, 0, A);
+	step_drop(shared, 0, B);
+	shared->object[0].state = OBJECT_WORD(0, B + 1, OBJECT_FILE) | OBJECT_LEAVING;
+	cr_assert(!step_release(shared, A, 0));
+	step_drop_all(shared, B, B);
+	check_all_free();
+	scene_set();
+	step_drop(shared, 0, A);
+	step_drop(shared, 0, B);
+	shared->object[0].state = OBJECT_WORD(0, B + 1, OBJECT_CLAIMED);
+	step_drop_all(shared, A, A);
+	cr_assert_eq(pages_of_object(0), PAGES);
+	step_drop_all(shared, B, B);
+	check_all_free();
+}
