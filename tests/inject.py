@@ -139,7 +139,7 @@ def start(server, number):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if not wait_for(is_empty, 5):
+        if not wait_for(is_empty, 30):
             wrong = wrong or json.dumps(account())
             for member in (account() or {"members": []})["members"]:
                 os.kill(member["pid"], signal.SIGKILL)
