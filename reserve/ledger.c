@@ -49,7 +49,6 @@ static void part_set(void *part, const void *to, size_t bytes)
 
 void ledger_sweep(struct ledger *l, uint64_t by)
 {
-	uint32_t top = 0;
 	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
 		struct slot fresh = { .state = SLOT_WORD(SLOT_GEN(l->slot[s].state), 0, SLOT_FREE) };
 		part_set(&l->slot[s], &fresh, sizeof fresh);
@@ -58,16 +57,12 @@ void ledger_sweep(struct ledger *l, uint64_t by)
 		struct object *at = &l->object[o];
 		uint64_t word = at->state & ~OBJECT_LEAVING;
 		struct object fresh = { .state = OBJECT_WORD(OBJECT_GEN(word), 0, OBJECT_FREE) };
-		if (OBJECT_KIND(word) != OBJECT_FREE) {
+		if (OBJECT_KIND(word) != OBJECT_FREE)
 			fresh = (struct object){ .purse = { at->purse.word, by }, .state = word,
 						 .key_a = at->key_a, .key_b = at->key_b };
-			top = o + 1;
-		}
 		part_set(at, &fresh, sizeof fresh);
 	}
 	l->header.purse.by = by;
-	l->header.slot_hint = l->header.slot_top = 0;
-	l->header.object_top = top;
 }
 
 int ledger_create(const char *name)
