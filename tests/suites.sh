@@ -9,7 +9,7 @@ set -u
 cd "$(dirname "$0")/.."
 tree=$PWD
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-unset MAKELEVEL MAKEFLAGS MFLAGS # of our own make: PostgreSQL's builds differently below another
+unset MAKELEVEL MAKEFLAGS MFLAGS CFLAGS CPPFLAGS LDFLAGS CC # of our own make: theirs build with what they choose
 passed=0 failed=0
 
 dir=${SUITES:-}
