@@ -46,6 +46,9 @@ static void embryos_settle(struct broker *b, struct account *a, uint32_t s)
 		else
 			orphan_add(a, e);
 	}
+	/* One that is an embryo no more may have been adopted since we looked at it, by a child
+	 * that has not rung the bell and never may. */
+	a->doubts++;
 	orphans_place(b, a);
 }
 
