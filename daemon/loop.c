@@ -91,6 +91,12 @@ void loop_keep(struct loop *l)
 	l->unkept = error != 0;
 }
 
+static void keep_if_stale(struct loop *l)
+{
+	if (l->broker->keeper_stale && l->broker->now_ns >= l->keep_ns)
+		loop_keep(l);
+}
+
 static void on_reload(struct loop *l)
 {
 	struct reload_result *r = &l->reload.result;
@@ -101,6 +107,7 @@ static void on_reload(struct loop *l)
 		log_error("%s: the old configuration stays in force", r->sentence);
 	else if (broker_configure(l->broker, &r->config) == 0)
 		log_notice("%s: %u accounts, in force", l->config_file, r->config.accounts);
+	keep_if_stale(l); /* before anybody joins a new account in this very turn */
 	notify_say(&l->notify, "READY=1");
 }
 
@@ -216,12 +223,6 @@ static void look_around(struct loop *l)
 		l->occupied_ns = now;
 	if (now >= lonely_until(l))
 		l->ending = true;
-}
-
-static void keep_if_stale(struct loop *l)
-{
-	if (l->broker->keeper_stale && l->broker->now_ns >= l->keep_ns)
-		loop_keep(l);
 }
 
 static uint64_t next_ns(const struct loop *l)
