@@ -8,9 +8,9 @@
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
-/* How often the broker is asked for one charge. Once would do if nobody else ran; a
- * sibling may take what was granted before we come back, and then it is really used. */
-#define ASK_TRIES 4
+/* How often the broker is asked for one charge. Once would do if nobody else ran; a sibling
+ * may take what was granted before we come back, and then it is really used. */
+#define ASK_TRIES 16
 
 /* Slot by slot, until the account's own headroom covers `pages`. Empty ones too: what a parent
  * gave an embryo that was being buried may have strayed there. */
@@ -47,6 +47,14 @@ static enum refusal_reason broker_ask(const struct gather *g, uint32_t pages)
 	return error == -ENOMEM ? reason : REASON_BROKER;
 }
 
+/* Is the account used so far that `pages` more do not fit? If they do, they lie where we did
+ * not find them, in flight between two purses or in a batch that a sibling has just funded
+ * itself with, and a no came a moment too early. */
+static bool is_full(const struct ledger *l, uint64_t pages)
+{
+	return ledger_used(l) + pages > PURSE_GRANTED(purse_read(&l->header.purse));
+}
+
 /* A grant that stands at the limit cannot grow; then silence of the broker is not why. */
 static enum refusal_reason reason_for(const struct ledger *l, enum refusal_reason said)
 {
@@ -54,50 +62,57 @@ static enum refusal_reason reason_for(const struct ledger *l, enum refusal_reaso
 	return said == REASON_BROKER && granted >= l->header.limit ? REASON_LIMIT : said;
 }
 
+/* From everywhere but the broker. */
+static bool take_nearby(const struct gather *g, uint32_t pages)
+{
+	struct purse *own = &g->ledger->slot[g->slot].purse;
+	/* A sibling may sweep our slack at any moment, so look, fund and take again. */
+	for (int tries = 0; tries < 16; tries++) {
+		if (purse_take(own, pages))
+			return true;
+		uint32_t missing = pages - purse_headroom(purse_read(own));
+		if (missing > pages) /* it came back meanwhile */
+			continue;
+		bool batch = missing <= PAGES_MAX - GATHER_BATCH &&
+			     transfer_fund(g->ledger, g->slot, g->slot, missing + GATHER_BATCH);
+		if (!batch && !fund_from_account(g, g->slot, g->slot, missing))
+			break;
+	}
+	return purse_take(own, pages);
+}
+
 enum refusal_reason gather_take(const struct gather *g, uint64_t pages)
 {
-	struct ledger *l = g->ledger;
-	struct purse *own = &l->slot[g->slot].purse;
+	enum refusal_reason reason = REASON_LIMIT;
 	if (pages > PAGES_MAX)
 		return REASON_LIMIT;
-	for (int asked = 0;; asked++) {
-		/* A sibling may sweep our slack at any moment, so look, fund and take again. */
-		for (int tries = 0; tries < 16; tries++) {
-			if (purse_take(own, (uint32_t)pages))
-				return REASON_NONE;
-			uint32_t missing = (uint32_t)pages - purse_headroom(purse_read(own));
-			if (missing > (uint32_t)pages) /* it came back meanwhile */
-				continue;
-			bool batch = missing <= PAGES_MAX - GATHER_BATCH &&
-				     transfer_fund(l, g->slot, g->slot, missing + GATHER_BATCH);
-			if (!batch && !fund_from_account(g, g->slot, g->slot, missing))
-				break;
-		}
-		uint32_t headroom = purse_headroom(purse_read(own));
-		if (headroom >= pages)
-			continue;
+	for (int asked = 0; !take_nearby(g, (uint32_t)pages); asked++) {
 		if (asked == ASK_TRIES)
-			return reason_for(l, REASON_LIMIT);
-		enum refusal_reason reason = broker_ask(g, (uint32_t)pages - headroom);
-		if (reason != REASON_NONE)
-			return purse_take(own, (uint32_t)pages) ? REASON_NONE : reason_for(l, reason);
+			return reason_for(g->ledger, reason == REASON_NONE ? REASON_LIMIT : reason);
+		uint32_t headroom = purse_headroom(purse_read(&g->ledger->slot[g->slot].purse));
+		if (headroom >= pages) /* it came back meanwhile */
+			continue;
+		reason = broker_ask(g, (uint32_t)pages - headroom);
+		if (reason != REASON_NONE && is_full(g->ledger, pages))
+			asked = ASK_TRIES - 1;
 	}
+	return REASON_NONE;
 }
 
 enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_t pages)
 {
+	enum refusal_reason reason = REASON_LIMIT;
 	if (pages > PAGES_MAX)
 		return REASON_LIMIT;
-	for (int asked = 0;; asked++) {
-		/* Nobody's slack is spared here, our own neither. */
-		if (fund_from_account(g, embryo, LEDGER_SLOTS, (uint32_t)pages))
-			return REASON_NONE;
+	/* Nobody's slack is spared here, our own neither. */
+	for (int asked = 0; !fund_from_account(g, embryo, LEDGER_SLOTS, (uint32_t)pages); asked++) {
 		if (asked == ASK_TRIES)
-			return reason_for(g->ledger, REASON_LIMIT);
-		enum refusal_reason reason = broker_ask(g, (uint32_t)pages);
-		if (reason != REASON_NONE)
-			return reason_for(g->ledger, reason);
+			return reason_for(g->ledger, reason == REASON_NONE ? REASON_LIMIT : reason);
+		reason = broker_ask(g, (uint32_t)pages);
+		if (reason != REASON_NONE && is_full(g->ledger, pages))
+			asked = ASK_TRIES - 1;
 	}
+	return REASON_NONE;
 }
 
 void gather_trim(const struct gather *g)
