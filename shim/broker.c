@@ -174,10 +174,9 @@ int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason
 	return result > 0 ? -EACCES : result;
 }
 
-int broker_adopt(void)
+int broker_adopt(const struct embryo *e, int32_t *ret_pid)
 {
-	struct request_adopt request = { .head = head(OPCODE_ADOPT), .slot = self.slot,
-					 .generation = self.generation };
+	struct request_adopt request = { .head = head(OPCODE_ADOPT), .slot = e->slot, .generation = e->generation };
 	struct reply_join reply;
 	int result;
 	memcpy(request.account, self.account, sizeof request.account);
@@ -185,6 +184,6 @@ int broker_adopt(void)
 		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
 	while (answer_is_late(result));
 	if (result == 0)
-		self.broker_pid = reply.pid;
+		*ret_pid = reply.pid;
 	return result;
 }

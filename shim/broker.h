@@ -4,7 +4,7 @@
 #pragma once
 
 #include "include/protocol.h"
-#include "reserve/gather.h"
+#include "reserve/embryo.h"
 
 /* Asks to join `account` at `socket`; `wait`s a little for a broker that is being restarted,
  * as the two below do. `ret_fd` (may be NULL: not wanted) receives the
@@ -15,5 +15,6 @@ int broker_join(const char *socket, const char *account, bool wait, struct reply
 /* gather_ask: reap the dead, extend the grant. */
 int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason);
 
-/* Tells the broker that the slot is ours, where it cannot know our pid by itself. */
-int broker_adopt(void);
+/* Tells the broker that the embryo is ours, where it cannot know our pid by itself. 0 and
+ * `ret_pid`, ours as it sees it; -errno or enum status when the embryo was given up. */
+int broker_adopt(const struct embryo *e, int32_t *ret_pid);

@@ -142,24 +142,22 @@ static bool pid_is_foreign(void)
 
 static bool child_adopt(const struct embryo *e, uint64_t pages)
 {
-	struct slot *slot = &self.ledger->slot[e->slot];
-	bool foreign = pid_is_foreign() || raw_getpid() == 1;
 	uint64_t percent = self.ledger->header.fork_percent;
 	uint64_t due = percent < 100 ? (pages * percent + 99) / 100 : pages;
+	int32_t pid = raw_getpid();
+	/* Where our number means nothing to the broker it is asked for its own, before we live in
+	 * the slot: it gives up one whose process it does not know. */
+	if ((pid_is_foreign() || pid == 1) && broker_adopt(e, &pid) != 0)
+		return false;
+	struct slot *slot = &self.ledger->slot[e->slot];
 	uint64_t given = min_u64(due, PURSE_GRANTED(purse_read(&slot->purse)));
-	if (foreign)
-		__atomic_fetch_or(&slot->flags, SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
 	/* Before it is ours: the audit must not find what was let in without paying. */
 	__atomic_store_n(&slot->credit, (uint32_t)(pages - due), __ATOMIC_RELAXED);
-	if (!embryo_adopt(self.ledger, *e, (uint32_t)given, foreign ? 0 : raw_getpid()))
+	if (!embryo_adopt(self.ledger, *e, (uint32_t)given, pid))
 		return false;
 	self.slot = e->slot;
 	self.generation = e->generation;
-	self.broker_pid = raw_getpid();
-	/* Which learns the broker's number for us. Where it does not, it will not know who is in
-	 * this slot, and give it up. */
-	if (foreign && broker_adopt() != 0)
-		return false;
+	self.broker_pid = pid;
 	child_pay(due - given);
 	return true;
 }

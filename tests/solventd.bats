@@ -584,3 +584,42 @@ accounted() {
 	sleep 1.1
 	! logs "written over"
 }
+
+@test "a family in a pid namespace of its own forks on while brokers are killed" {
+	[ "$(id -u)" = 0 ] || skip "only root may make a pid namespace"
+	cat >"$work/family.c" <<-'C'
+		#include <stdlib.h>
+		#include <string.h>
+		#include <sys/wait.h>
+		#include <unistd.h>
+		int main(void)
+		{
+			for (int i = 0; i < 150; i++) {
+				int status = 1;
+				pid_t pid = fork();
+				if (pid == 0)
+					_exit(!memset(malloc(1 << 20), 1, 1 << 20));
+				if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+					return WEXITSTATUS(status);
+				usleep(10000);
+			}
+			return 0;
+		}
+	C
+	"${CC:-cc}" -w -O1 -o "$work/family" "$work/family.c"
+	broker
+	accounted strict unshare --pid --fork "$work/family" 3>&- 2>"$work/errors" &
+	local family=$!
+	started+=("$family")
+	for _ in 1 2 3; do
+		sleep 0.3
+		kill -9 "$broker"
+		gone "$broker"
+		sleep 0.2
+		broker
+	done
+	wait "$family"
+	wait_for says a "0 [0-9]* 16384 0 0"
+	sleep 1.1
+	! logs "written over"
+}
