@@ -114,8 +114,8 @@ static void guess_withdraw(struct broker *b, struct account *a, uint32_t s)
 /* Is another slot of this account watched for the very same process? One of the two is
  * wrong. Hearsay gives way to a child that says itself where it is; an embryo, whose pid
  * may have been written late by a parent that was slow (reserve/embryo.c), gives way to
- * whoever was there before; who was taken for unattached and says otherwise is believed. Two slots in which one process says it is, no honest member
- * can make. */
+ * whoever was there before; who was taken for unattached and says otherwise is believed.
+ * Two slots in which one process says it is, no honest member can make. */
 static bool claim_conflicts(const struct claim *c, uint64_t start_ticks)
 {
 	struct account *a = c->account;

@@ -143,8 +143,10 @@ static bool is_renewed(struct broker *b, struct account *a, struct member *m)
 {
 	uint32_t s = member_slot(a, m);
 	uint64_t word = slot_read(a->ledger, s);
-	if (m->unattached && slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE))
+	if (m->unattached && slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE)) {
+		CRASH_POINT(UNATTACHED_JOINED);
 		unseen_hand_over(a, s);
+	}
 	if (!m->unattached && SLOT_STATE(word) != SLOT_EMBRYO)
 		return true;
 	member_doom(b, a, s, word);

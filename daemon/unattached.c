@@ -18,6 +18,7 @@
 #include "daemon/count.h"
 #include "daemon/settle.h"
 #include "daemon/unseen.h"
+#include "reserve/crash.h"
 
 /* --- members that left by execve --- */
 
@@ -53,6 +54,7 @@ static void member_turn(struct broker *b, struct account *a, uint32_t s)
 	settle_exec(b, a, s);
 	if (a->damaged || m->life != MEMBER_WATCHED || !slot_turn(a->ledger, s, SLOT_LIVE, SLOT_UNATTACHED))
 		return;
+	CRASH_POINT(UNATTACHED_TURNED);
 	unseen_take_over(a, s);
 	slot_rename(a, s);
 	audit_slot(b, a, s);
@@ -109,8 +111,10 @@ static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64
 			close(pidfd);
 		return;
 	}
+	CRASH_POINT(UNATTACHED_CLAIMED);
 	proc_uid(pid, &uid);
 	__atomic_store_n(&a->ledger->slot[s].pid, pid, __ATOMIC_RELEASE);
+	CRASH_POINT(UNATTACHED_NAMED);
 	births_enter(b, a, (uint32_t)s, slot_read(a->ledger, (uint32_t)s), pid, uid, pidfd);
 	unseen_take_over(a, (uint32_t)s);
 	audit_slot(b, a, (uint32_t)s);

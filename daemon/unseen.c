@@ -8,6 +8,7 @@
 #include "daemon/broker.h"
 #include "daemon/damage.h"
 #include "daemon/funds.h"
+#include "reserve/crash.h"
 #include "reserve/gather.h"
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
@@ -47,6 +48,7 @@ static uint32_t purse_hold(struct broker *b, struct account *a, uint32_t s, uint
 		return pages;
 	}
 	uint32_t more = pages > held ? pages_fund(b, a, s, pages - held) : 0;
+	CRASH_POINT(UNSEEN_FUNDED);
 	if (more != 0 && !purse_take(p, more))
 		damage_found(b, a, "a charge of the broker's own has changed");
 	return held + more;
@@ -72,6 +74,7 @@ static bool slot_open(struct broker *b, struct account *a)
 		return false;
 	if (a->unseen_slot)
 		return true;
+	CRASH_POINT(UNSEEN_OPENED);
 	a->member[s] = (struct member){ .pidfd = -1, .life = MEMBER_OURS };
 	a->unseen_slot = (uint32_t)s + 1;
 	return true;
@@ -149,6 +152,7 @@ void unseen_take_over(struct account *a, uint32_t s)
 	transfer_settle(a->ledger, s);
 	uint64_t word = purse_read(p);
 	m->unseen = PURSE_GRANTED(word);
+	CRASH_POINT(UNSEEN_TAKEN_OVER);
 	purse_take(p, purse_headroom(word));
 	m->unattached = true;
 	m->counted = m->has_left = false;

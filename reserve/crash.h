@@ -10,16 +10,16 @@
 
 #define CRASH_POINTS(X) \
 	/* reserve/purse.c */ \
-	X(1, PURSE_TAKEN, MEMBER)           /* charged; nothing is mapped yet */ \
-	X(2, PURSE_GIVEN, MEMBER) \
+	X(1, PURSE_TAKEN, BOTH)             /* charged; nothing is mapped yet */ \
+	X(2, PURSE_GIVEN, BOTH) \
 	X(3, SIGNATURE_CONFIRMED, BOTH)     /* the one that is about to be replaced */ \
 	X(4, PURSE_SWAPPED, BOTH)           /* or not, if another was faster */ \
 	/* reserve/transfer.c */ \
 	X(10, INTENT_NUMBERED, BOTH) \
 	X(11, INTENT_WRITTEN, BOTH) \
 	X(12, INTENT_OPENED, BOTH) \
-	X(13, FUND_DEBITED, MEMBER)         /* in flight */ \
-	X(14, FUND_CREDITED, MEMBER) \
+	X(13, FUND_DEBITED, BOTH)           /* in flight */ \
+	X(14, FUND_CREDITED, BOTH) \
 	X(15, OBJECT_DEBITED, MEMBER)       /* in flight */ \
 	X(16, OBJECT_CREDITED, MEMBER) \
 	X(17, RELEASE_DEBITED, BOTH)        /* in flight, from a member's purse or an object's */ \
@@ -28,7 +28,7 @@
 	X(20, REPAIR_CONFIRMED, BROKER) \
 	X(21, REPAIR_TURNED, BROKER)        /* into the second step of a RETURN */ \
 	/* reserve/gather.c */ \
-	X(30, SWEPT_ONE, MEMBER)            /* a sibling was looked at for idle slack */ \
+	X(30, SWEPT_ONE, BOTH)              /* a sibling was looked at for idle slack */ \
 	X(31, BROKER_ASKED, MEMBER) \
 	/* reserve/slot.c */ \
 	X(40, SLOT_TOP_RAISED, BOTH) \
@@ -66,6 +66,11 @@
 	X(81, LETTING_DONE, BOTH) \
 	X(82, LETTING_FORGOTTEN, BOTH) \
 	X(83, LETTING_SETTLED, BROKER) \
+	/* reserve/ledger.c */ \
+	X(85, SWEEP_SIGNED, BROKER) \
+	X(86, SWEEP_UNSIGNED, BROKER) \
+	X(87, SWEEP_UNCONFIRMED, BROKER) \
+	X(88, SWEEP_DONE, BROKER) \
 	/* reserve/reap.c */ \
 	X(90, REAP_SETTLED, BROKER) \
 	X(91, REAP_LET_GO, BROKER) \
@@ -103,6 +108,14 @@
 	/* daemon/sysv.c */ \
 	X(150, SYSV_CLAIMED, BROKER) \
 	X(151, SYSV_RELEASED, BROKER) \
+	/* daemon/unattached.c, daemon/unseen.c */ \
+	X(152, UNATTACHED_CLAIMED, BROKER)  /* a process without a shim was found */ \
+	X(153, UNATTACHED_NAMED, BROKER) \
+	X(154, UNATTACHED_TURNED, BROKER)   /* a member has become one */ \
+	X(155, UNATTACHED_JOINED, BROKER)   /* and comes back */ \
+	X(156, UNSEEN_OPENED, BROKER)       /* the slot of what came past the doors */ \
+	X(157, UNSEEN_FUNDED, BROKER) \
+	X(158, UNSEEN_TAKEN_OVER, BROKER) \
 	/* daemon/recover.c */ \
 	X(160, RECOVER_TAKEN, BROKER) \
 	X(161, RECOVER_SETTLED, BROKER)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "reserve/crash.h"
 #include "reserve/purse.h"
 
 #define LEDGER_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
@@ -47,22 +48,43 @@ static void part_set(void *part, const void *to, size_t bytes)
 		memcpy(part, to, bytes);
 }
 
+static void slot_sweep(struct slot *slot)
+{
+	struct slot fresh = { .state = SLOT_WORD(SLOT_GEN(slot->state), 0, SLOT_FREE) };
+	/* Before its step begins again, or that would count as done. */
+	part_set(&slot->confirmed, &fresh.confirmed, sizeof fresh.confirmed);
+	/* Release, the fences here: in this order for whoever settles our death. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	CRASH_POINT(SWEEP_UNCONFIRMED);
+	part_set(slot, &fresh, sizeof fresh);
+}
+
+static void object_sweep(struct object *object, uint64_t by)
+{
+	uint64_t word = object->state & ~OBJECT_LEAVING;
+	struct object fresh = { .state = OBJECT_WORD(OBJECT_GEN(word), 0, OBJECT_FREE) };
+	if (OBJECT_KIND(word) != OBJECT_FREE)
+		fresh = (struct object){ .purse = { object->purse.word, by }, .state = word,
+					 .key_a = object->key_a, .key_b = object->key_b };
+	part_set(object, &fresh, sizeof fresh);
+}
+
+/* The signatures first, everywhere: whoever replaces one confirms it, in a slot that would
+ * believe it of a step of its own once steps have begun again. So this may be cut short. */
 void ledger_sweep(struct ledger *l, uint64_t by)
 {
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
-		struct slot fresh = { .state = SLOT_WORD(SLOT_GEN(l->slot[s].state), 0, SLOT_FREE) };
-		part_set(&l->slot[s], &fresh, sizeof fresh);
-	}
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
-		struct object *at = &l->object[o];
-		uint64_t word = at->state & ~OBJECT_LEAVING;
-		struct object fresh = { .state = OBJECT_WORD(OBJECT_GEN(word), 0, OBJECT_FREE) };
-		if (OBJECT_KIND(word) != OBJECT_FREE)
-			fresh = (struct object){ .purse = { at->purse.word, by }, .state = word,
-						 .key_a = at->key_a, .key_b = at->key_b };
-		part_set(at, &fresh, sizeof fresh);
-	}
+	const uint64_t nobody = 0;
 	l->header.purse.by = by;
+	CRASH_POINT(SWEEP_SIGNED);
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+		object_sweep(&l->object[o], by);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		part_set(&l->slot[s].purse.by, &nobody, sizeof nobody);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	CRASH_POINT(SWEEP_UNSIGNED);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		slot_sweep(&l->slot[s]);
+	CRASH_POINT(SWEEP_DONE);
 }
 
 int ledger_create(const char *name)
