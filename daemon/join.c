@@ -103,6 +103,7 @@ static enum status join_renewed(struct broker *b, struct account *a, struct memb
 		memcpy(a->ledger->slot[s].comm, st.comm, sizeof st.comm);
 	if (proc_uid(pid, &uid) == 0)
 		__atomic_store_n(&a->ledger->slot[s].uid, uid, __ATOMIC_RELAXED);
+	m->has_left = false; /* it has a while to map the ledger */
 	reply_fill(b, a, s, pid, r);
 	r->join.renewed = 1;
 	r->fd = a->fd;

@@ -54,6 +54,13 @@ static void member_turn(struct broker *b, struct account *a, uint32_t s)
 	settle_exec(b, a, s);
 	if (a->damaged || m->life != MEMBER_WATCHED || !slot_turn(a->ledger, s, SLOT_LIVE, SLOT_UNATTACHED))
 		return;
+	/* It has joined again and was slow to map the ledger. Turned first, and looked at again:
+	 * pairs with whoever joins, who maps and then looks at the state (shim/start.c). */
+	if (maps_ledger(b, a, m->pid)) {
+		slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE);
+		m->has_left = false;
+		return;
+	}
 	CRASH_POINT(UNATTACHED_TURNED);
 	unseen_take_over(a, s);
 	slot_rename(a, s);

@@ -27,6 +27,8 @@ extern void __asan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
 extern void __msan_init(void) __attribute__((weak));
 
+#define JOIN_TRIES 8
+
 static void say(const char *const *parts)
 {
 	char line[512];
@@ -110,21 +112,43 @@ static void text_copy(char *to, size_t n, const char *from)
 }
 
 /* The ledger of the account, mapped; 0, -errno or enum status. */
-static int ledger_join(struct reply_join *reply)
+static int ledger_get(struct reply_join *reply, struct ledger **ret)
 {
 	int fd = -1;
 	/* Who may run without a broker need not wait for one. */
 	int result = broker_join(self.socket, env(ENV_ACCOUNT), !self.may_be_open, reply, &fd);
 	if (result != 0)
 		return result;
-	struct ledger *ledger;
-	result = ledger_map(fd, true, &ledger);
+	result = ledger_map(fd, true, ret);
 	raw_call1(SYS_close, fd);
 	if (result != 0)
 		return result == -EPROTO ? STATUS_VERSION : result;
-	if (reply->slot >= LEDGER_SLOTS) {
+	if (reply->slot < LEDGER_SLOTS)
+		return 0;
+	ledger_unmap(*ret);
+	return -EPROTO;
+}
+
+/* Slow to map it, we may have been taken for a process that never will, and the broker acts
+ * in our slot (daemon/unattached.c): then we join once more. */
+static bool slot_is_ours(const struct ledger *l, const struct reply_join *reply)
+{
+	uint64_t word = slot_read(l, reply->slot);
+	return SLOT_STATE(word) == SLOT_LIVE && SLOT_GEN(word) == reply->generation;
+}
+
+static int ledger_join(struct reply_join *reply)
+{
+	struct ledger *ledger;
+	for (int tries = 0;; tries++) {
+		int result = ledger_get(reply, &ledger);
+		if (result != 0)
+			return result;
+		if (slot_is_ours(ledger, reply))
+			break;
 		ledger_unmap(ledger);
-		return -EPROTO;
+		if (tries == JOIN_TRIES)
+			return -EPROTO;
 	}
 	self.ledger = ledger;
 	self.slot = reply->slot;

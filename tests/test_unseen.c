@@ -8,6 +8,7 @@
 #include "tests/broker_fixture.h"
 
 #include "cli/smaps.h"
+#include "daemon/audit.h"
 
 enum { MORE = 1000 };
 
@@ -271,6 +272,50 @@ Test(unseen, a_process_without_its_first_thread_is_still_attached)
 	turn_for_ms(1500);
 	cr_assert(member_of("a", p.pid) && !member_of("a", p.pid)->unattached);
 	end(p.pid);
+	is_back("a");
+}
+
+/* From execve to its join it took nearly too long, and now it takes a while to map the ledger. */
+static void leave_and_join(int orders, int answers) __attribute__((noreturn));
+static void leave_and_join(int orders, int answers)
+{
+	struct request_join q = { .head = peer_head(OPCODE_JOIN), .account = "a" };
+	struct reply_join r;
+	struct peer_member m;
+	char said = '+', order;
+	child_begin();
+	if (peer_join(door_name, "a", &m) != 0)
+		_exit(1);
+	m.ledger->slot[m.slot].soft = 0;
+	ledger_unmap(m.ledger);
+	if (write(answers, &said, 1) != 1 || read(orders, &order, 1) != 1)
+		_exit(2);
+	said = peer_question(door_name, &q, sizeof q, &r, sizeof r, NULL) == 0 && r.renewed ? '+' : '-';
+	for (; write(answers, &said, 1) == 1;)
+		pause();
+	_exit(3);
+}
+
+Test(unseen, a_member_that_has_just_joined_again_is_not_taken_for_one_that_never_will)
+{
+	int orders[2], answers[2];
+	cr_assert(pipe(orders) == 0 && pipe(answers) == 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		leave_and_join(orders[0], answers[1]);
+	cr_assert(turn_until_said(answers[0]) == '+');
+	struct member *m = member_of("a", pid);
+	uint32_t s = member_slot(account("a"), m);
+	m->has_left = false;
+	audit_slot(&b, account("a"), s);
+	cr_assert(m->has_left);
+	cr_assert(write(orders[1], "j", 1) == 1);
+	cr_assert(turn_until_said(answers[0]) == '+');
+	b.now_ns += 2 * UNATTACHED_GRACE_NS;
+	audit_slot(&b, account("a"), s);
+	cr_assert(!m->unattached);
+	cr_assert(becomes_unattached("a", pid), "it never maps it");
+	end(pid);
 	is_back("a");
 }
 
