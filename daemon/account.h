@@ -26,6 +26,7 @@ struct member {
 	uint32_t chain;       /* the next member in the bucket of its pid: place + 1 */
 	uint32_t queue;       /* the next of those dying: slot + 1 */
 	uint8_t life;         /* enum member_life */
+	bool embryo;          /* dying: an embryo when it was given up */
 	bool guessed;         /* hearsay: who is in the slot was told by its parent, or guessed by us */
 	bool alleged;         /* dying, and never watched: only the ledger said there was somebody */
 	bool unattached;      /* the process has no shim; the broker acts for the slot */

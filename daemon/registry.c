@@ -149,7 +149,8 @@ void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word)
 	if (m->life == MEMBER_WATCHED)
 		member_unwatch(b, a, s);
 	else
-		*m = (struct member){ .pidfd = -1, .generation = SLOT_GEN(word) };
+		*m = (struct member){ .pidfd = -1, .generation = SLOT_GEN(word),
+				      .embryo = SLOT_STATE(word) == SLOT_EMBRYO };
 	m->life = MEMBER_DYING;
 	m->queue = a->dying;
 	a->dying = s + 1;

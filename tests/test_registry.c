@@ -222,6 +222,34 @@ Test(registry, finds_the_child_of_a_parent_killed_inside_fork)
 	cr_assert(everything_is_back("a"));
 }
 
+static uint32_t embryo_of(const struct account *a)
+{
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		if (SLOT_STATE(slot_read(a->ledger, s)) == SLOT_EMBRYO)
+			return s;
+	return LEDGER_SLOTS;
+}
+
+/* It was not found, its slot is to be reaped next, and now it adopts it. */
+Test(registry, does_not_bury_a_child_that_adopts_at_the_last_moment)
+{
+	int line;
+	pid_t pid = member("a", 1000, fork_in_silence, &line), child = grandchild(line);
+	struct account *a = account("a");
+	uint32_t s = embryo_of(a);
+	cr_assert(s < LEDGER_SLOTS);
+	member_doom(&b, a, s, slot_read(a->ledger, s));
+	while (SLOT_STATE(slot_read(a->ledger, s)) == SLOT_EMBRYO)
+		pause_ms(1);
+	turn_for_ms(60);
+	cr_assert(registry_find(&b, a, child) == &a->member[s] && a->members == 2 && !a->damaged);
+	cr_assert(PURSE_USED(a->ledger->slot[s].purse.word) == 400);
+	end(pid);
+	kill(child, SIGKILL);
+	turn_for_ms(60);
+	cr_assert(everything_is_back("a"));
+}
+
 /* A guess that was wrong gives way to who really is there. */
 static bool fork_two_in_silence(struct peer_member *m, int line)
 {
