@@ -192,7 +192,9 @@ void settle_exec(struct broker *b, struct account *a, uint32_t s)
 	CRASH_POINT(EXEC_LET_GO);
 	object_drop_all(a->ledger, s, s);
 	CRASH_POINT(EXEC_DROPPED);
-	__atomic_store_n(&a->ledger->slot[s].embryos, 0, __ATOMIC_RELAXED);
+	/* In the middle of a fork: nobody need have rung for the child, whatever became of it. */
+	if (__atomic_exchange_n(&a->ledger->slot[s].embryos, 0, __ATOMIC_ACQ_REL) != 0)
+		a->doubts++;
 	CRASH_POINT(EXEC_DONE);
 	settle_account(b, a, false);
 }

@@ -222,6 +222,34 @@ Test(registry, finds_the_child_of_a_parent_killed_inside_fork)
 	cr_assert(everything_is_back("a"));
 }
 
+/* execve in one thread while another forks: nobody rings for the child, which has adopted its
+ * slot and is killed before it could. */
+static bool execute_inside_fork(struct peer_member *m, int line)
+{
+	struct peer_member again;
+	struct embryo e;
+	struct gather g = peer_gather(m);
+	(void)line;
+	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
+		return false;
+	pause_ms(60); /* the broker has seen the embryo */
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(slot_adopt(m->ledger, e.slot, e.generation, getpid()) ? 0 : 1);
+	waitpid(pid, NULL, 0);
+	return peer_join(m->socket, m->account, &again) == 0 && again.renewed;
+}
+
+Test(registry, finds_the_child_of_a_parent_that_called_execve_inside_fork)
+{
+	int line;
+	pid_t pid = member("a", 1000, execute_inside_fork, &line);
+	turn_for_ms(60);
+	cr_assert(account("a")->members == 1 && used("a") < 1500);
+	end(pid);
+	cr_assert(!account("a")->damaged && everything_is_back("a"));
+}
+
 static uint32_t embryo_of(const struct account *a)
 {
 	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
