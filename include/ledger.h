@@ -106,7 +106,7 @@ struct slot {
 	uint64_t intent_step;            /* the first of two consecutive steps */
 	uint32_t intent_pages;
 	uint32_t intent_target;
-	uint64_t step;      /* last step number given out; never goes back while anybody is in the ledger */
+	uint64_t step;      /* last step number given out; never goes back, whoever holds the slot */
 	uint64_t confirmed; /* highest step known done; raised by whoever replaces our signature */
 	uint32_t embryos;   /* slots this one may own as embryos; raised before claiming */
 	uint32_t letting_go; /* 1 + the object this slot is about to hold no longer, 0: none */

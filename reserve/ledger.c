@@ -48,12 +48,28 @@ static void part_set(void *part, const void *to, size_t bytes)
 		memcpy(part, to, bytes);
 }
 
+/* Where a slot's step numbers go on: above whatever counts as done. A child that was given up
+ * may still be about to confirm what its parent did. Only what no honest slot can have counted
+ * to begins again. */
+static uint64_t steps_done(const struct slot *slot)
+{
+	uint64_t step = max_u64(slot->step, slot->confirmed);
+	return step <= SIGNATURE_STEP_MASK / 2 ? step : 0;
+}
+
 static void slot_sweep(struct slot *slot)
 {
-	struct slot fresh = { .state = SLOT_WORD(SLOT_GEN(slot->state), 0, SLOT_FREE) };
-	/* Before its step begins again, or that would count as done. */
-	part_set(&slot->confirmed, &fresh.confirmed, sizeof fresh.confirmed);
+	uint64_t done = steps_done(slot);
+	struct slot fresh = { .state = SLOT_WORD(SLOT_GEN(slot->state), 0, SLOT_FREE),
+			      .step = done, .confirmed = done };
+	/* What is given out next must not count as done, at no moment: a number that rises does
+	 * so before what is confirmed, and one that begins again after it. */
+	if (slot->step < done)
+		slot->step = done;
 	/* Release, the fences here: in this order for whoever settles our death. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	CRASH_POINT(SWEEP_NUMBERED);
+	part_set(&slot->confirmed, &fresh.confirmed, sizeof fresh.confirmed);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	CRASH_POINT(SWEEP_UNCONFIRMED);
 	part_set(slot, &fresh, sizeof fresh);
@@ -70,7 +86,7 @@ static void object_sweep(struct object *object, uint64_t by)
 }
 
 /* The signatures first, everywhere: whoever replaces one confirms it, in a slot that would
- * believe it of a step of its own once steps have begun again. So this may be cut short. */
+ * believe it of a step of its own where steps begin again. So this may be cut short. */
 void ledger_sweep(struct ledger *l, uint64_t by)
 {
 	const uint64_t nobody = 0;

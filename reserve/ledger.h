@@ -28,10 +28,10 @@ bool ledger_is_sound(const struct ledger *l, const char *name);
 void ledger_format(struct ledger *l, const char *name);
 
 /* Empties what nobody uses of whatever was left in it: every free slot and object is as it
- * was made but for its generation. Where looking may stop, counters and refusals stay: what
- * a dead parent gave an embryo is still to be found above. Step numbers begin again, so the
- * purses that are left are signed `by` the caller. May be cut short anywhere. The broker,
- * when all slots are free and nobody can act. */
+ * was made but for its generation and its step numbers, which go on above any that counts as
+ * done. Where looking may stop, counters and refusals stay: what a dead parent gave an embryo is
+ * still to be found above. The purses that are left are signed `by` the caller. May be cut short
+ * anywhere. The broker, when all slots are free and nobody can act. */
 void ledger_sweep(struct ledger *l, uint64_t by);
 
 /* --- slots --- */

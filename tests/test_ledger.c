@@ -81,6 +81,26 @@ Test(ledger, sweeping_leaves_no_snare)
 	close(fd);
 }
 
+/* A child that was given up as an orphan, and is late, may be about to confirm what its parent
+ * did with it, when the account has been emptied and swept. */
+Test(ledger, sweeping_takes_back_no_step_number)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	l->header.purse.word = PURSE(100, 0);
+	uint32_t parent = (uint32_t)slot_claim(l, SLOT_LIVE, 0), child = (uint32_t)slot_claim(l, SLOT_EMBRYO, 0);
+	cr_assert(transfer_fund(l, parent, child, 10));
+	uint64_t seen = l->slot[child].purse.by;
+	transfer_reap(l, child, child);
+	slot_free(l, child);
+	slot_free(l, parent);
+	ledger_sweep(l, SIGNATURE(SIGNATURE_BROKER_SLOT, 1));
+	signature_confirm(seen, l);
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), (int)parent);
+	cr_assert(transfer_fund(l, parent, parent, 10));
+	cr_assert(SIGNATURE_STEP(l->slot[parent].purse.by) > l->slot[parent].confirmed, "done before it was begun");
+	free(l);
+}
+
 static int memfd_of(off_t bytes, unsigned seals)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
