@@ -93,24 +93,32 @@ $(PROBES) $(PROGRAMS): %: %.o
 # A fuzzer is linked with libFuzzer, or with a main() that replays inputs (tests/fuzz_main.c).
 # What each puts in the place of functions of ours or of libc:
 WORLD := proc_stat proc_uid proc_is_foreign proc_maps proc_in_cgroup proc_walk_open proc_walk_next proc_walk_close \
-         proc_effective_uid count_quick count_whole count_is_shared pidfd_open accept4 getsockopt shmctl clock_ns log_line member_reap
+         proc_effective_uid count_quick count_whole count_is_shared \
+         connector_read pidfd_open accept4 getsockopt shmctl clock_ns log_line member_reap
 wrap.ledger := $(WORLD)
 wrap.message := $(WORLD)
 wrap.state  := $(WORLD) openat open readlink
 wrap.config := getpwnam
-wrap.reader := client_open smaps_of statm_of start_ticks_of symbols_find
+wrap.reader := client_open smaps_of statm_of start_ticks_of symbols_find reason_unattached nanosleep
 wrap.proc   := openat read
-$(BUILD)/tests/fuzz_ledger $(BUILD)/tests/fuzz_message $(BUILD)/tests/fuzz_state: $(BUILD)/tests/fuzz_world.o
+# In that world something may happen at every crash point (reserve/crash.h), too.
+WORLDLY := $(BUILD)/tests/fuzz_ledger $(BUILD)/tests/fuzz_message $(BUILD)/tests/fuzz_state
+POINTED := $(patsubst $(BUILD)/%,$(BUILD)/points/%,$(RESERVE) $(filter-out %/main.o,$(DAEMON)))
+$(WORLDLY): $(BUILD)/points/tests/fuzz_world.o $(POINTED)
 $(BUILD)/tests/fuzz_elf: $(BUILD)/shim/image.o
 $(BUILD)/tests/fuzz_maps: $(BUILD)/shim/maps.o
 fuzz.main := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz_main.o)
-$(FUZZERS): $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(TESTABLE) $(fuzz.main)
+$(filter-out $(WORLDLY),$(FUZZERS)): $(TESTABLE)
+$(FUZZERS): $(BUILD)/tests/fuzz_%: $(BUILD)/tests/fuzz_%.o $(fuzz.main)
 	$(Q)$(LINK) $(if $(fuzz.main),,-fsanitize=fuzzer) -o $@ $(sort $^) $(wrap.$*:%=-Wl,--wrap=%) $(DAEMON_LIBS) $(CLI_LIBS)
 
 # -- one rule compiles everything; the compiler writes the dependencies -------
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/points/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -DSOLVENT_CRASH -MMD -MP -c -o $@ $<
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # Rebuild when the flags change, not only when the files do.

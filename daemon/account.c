@@ -152,6 +152,7 @@ static void members_clear(struct account *a)
 void account_forget(struct account *a)
 {
 	members_clear(a);
+	purse_gave_up(a->ledger); /* there may be another at its place */
 	ledger_unmap(a->ledger);
 	close(a->fd);
 	*a->book = (struct book){ 0 };
@@ -251,6 +252,7 @@ uint32_t account_reclaim(struct account *a, uint32_t pages)
 
 void account_reformat(struct account *a)
 {
+	purse_gave_up(a->ledger);
 	ledger_format(a->ledger, a->name);
 	CRASH_POINT(REFORMAT_EMPTIED);
 	members_clear(a);

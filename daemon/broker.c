@@ -26,6 +26,7 @@ uint64_t clock_ns(int clock)
 
 int broker_init(struct broker *b)
 {
+	purse_patience(PURSE_TRIES);
 	b->uid = geteuid();
 	b->start_ns = clock_ns(CLOCK_REALTIME);
 	b->now_ns = clock_ns(CLOCK_MONOTONIC);
@@ -139,6 +140,7 @@ static void account_slow(struct broker *b, struct account *a)
 		settle_empty(b, a);
 	if (!a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) > 0)
 		sysv_release(a);
+	damage_absent(b, a);
 }
 
 static bool is_due(uint64_t now, uint64_t *last, uint64_t every)

@@ -14,6 +14,9 @@
 
 #define TICK_NS (25 * NS_PER_MS)  /* births and doubts are looked at this often while there are members */
 #define SLOW_NS NS_PER_S          /* SysV segments, grants on their way to a new policy */
+/* A transfer is tried this often (reserve/purse.h): 20 ms at worst, and more than 64 honest
+ * members at once could make fail. */
+#define PURSE_TRIES 16384u
 #define LOOK_NS (250 * NS_PER_MS) /* who still maps a damaged ledger? */
 
 struct broker {

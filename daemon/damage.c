@@ -15,6 +15,7 @@
 #include "daemon/broker.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
+#include "reserve/purse.h"
 
 /* One walk at a time is enough; a second damaged account waits for the first. */
 static struct {
@@ -37,6 +38,8 @@ void damage_found(struct broker *b, struct account *a, const char *how)
 
 bool damage_absent(struct broker *b, struct account *a)
 {
+	if (!a->damaged && purse_gave_up(a->ledger))
+		damage_found(b, a, "a word of it never holds still");
 	if (!a->damaged && !account_is_sound(a))
 		damage_found(b, a, "a word that only the broker writes has changed");
 	return !a->damaged;

@@ -88,6 +88,8 @@ static bool dying_reap_all(struct broker *b, struct account *a)
 	for (uint32_t s; !a->damaged && (s = dying_take(a)) < LEDGER_SLOTS; n++) {
 		alleged += a->member[s].alleged;
 		dying_reap(b, a, s);
+		if (purse_gave_up(a->ledger))
+			damage_found(b, a, "a word of it never holds still");
 	}
 	if (alleged > 0)
 		attention_pay(a, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns) * alleged / n);

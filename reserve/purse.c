@@ -58,6 +58,32 @@ void signature_confirm(uint64_t by, struct ledger *ledger)
 		;
 }
 
+static uint32_t patience = UINT32_MAX; /* endless */
+static const struct ledger *given_up;
+
+void purse_patience(uint32_t tries)
+{
+	patience = tries;
+}
+
+bool purse_is_tried_again(uint32_t tries, const struct ledger *ledger)
+{
+	if (tries == 0 || likely(patience == UINT32_MAX))
+		return true;
+	if (tries < patience && given_up != ledger)
+		return true;
+	given_up = ledger;
+	return false;
+}
+
+bool purse_gave_up(const struct ledger *ledger)
+{
+	bool gave_up = given_up == ledger;
+	if (gave_up)
+		given_up = NULL;
+	return gave_up;
+}
+
 static unsigned __int128 pair(uint64_t word, uint64_t by)
 {
 	return (unsigned __int128)by << 64 | word;
@@ -88,7 +114,7 @@ static bool change_apply(uint64_t word, struct purse_change change, uint64_t *re
 
 bool purse_transfer(struct purse *p, struct purse_change change, uint64_t by, struct ledger *ledger)
 {
-	for (;;) {
+	for (uint32_t tries = 0; purse_is_tried_again(tries, ledger); tries++) {
 		/* A torn pair of loads is harmless: the exchange compares both halves. */
 		uint64_t old_by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE);
 		uint64_t word = __atomic_load_n(&p->word, __ATOMIC_ACQUIRE), next;
@@ -97,6 +123,7 @@ bool purse_transfer(struct purse *p, struct purse_change change, uint64_t by, st
 		if (purse_swap(p, word, old_by, next, by, ledger))
 			return true;
 	}
+	return false;
 }
 
 bool purse_was_signed(const struct purse *p, uint64_t by, const struct ledger *ledger)

@@ -47,6 +47,20 @@ bool purse_transfer(struct purse *p, struct purse_change change, uint64_t by, st
 bool purse_swap(struct purse *p, uint64_t expected, uint64_t expected_by, uint64_t word, uint64_t by,
 		struct ledger *ledger);
 
+/* A transfer is tried again when somebody else has moved the purse meanwhile. A member goes on
+ * until it succeeds, for each time it fails another has succeeded. The broker must not be held
+ * up by the members of one account, who might move it without end: told so once, a process
+ * gives up a transfer after `tries`, as if it had been refused, and all others in the same
+ * ledger after one, until purse_gave_up has been asked. */
+void purse_patience(uint32_t tries);
+
+/* In the loops of transfers: once more, after `tries` that failed? */
+bool purse_is_tried_again(uint32_t tries, const struct ledger *ledger);
+
+/* Was a transfer in that ledger given up since this was last asked? Then somebody writes to it
+ * all the time, and what stands in it is worth nothing. */
+bool purse_gave_up(const struct ledger *ledger);
+
 /* Records in the signer's slot that the step signed by `by` was done. */
 void signature_confirm(uint64_t by, struct ledger *ledger);
 

@@ -92,7 +92,7 @@ bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages
 uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
 {
 	struct purse *p = &l->slot[target].purse;
-	for (;;) {
+	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
 		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
 		uint32_t n = (uint32_t)min_u64(pages, purse_headroom(word));
 		/* An embryo's slack is its child's. The state is read after the signature: if
@@ -110,6 +110,7 @@ uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t
 		if (ok)
 			return n;
 	}
+	return 0;
 }
 
 bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t pages)
@@ -128,7 +129,7 @@ bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t 
 /* Empties a purse whole, used and granted, in one signed step, back to the account. */
 static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target)
 {
-	for (;;) {
+	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
 		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
 		uint32_t n = PURSE_GRANTED(word);
 		if (word == 0)
@@ -141,6 +142,7 @@ static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, str
 		if (ok)
 			return n;
 	}
+	return 0;
 }
 
 uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object)

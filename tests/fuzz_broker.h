@@ -15,6 +15,7 @@
 #include "daemon/funds.h"
 #include "daemon/request.h"
 #include "daemon/settle.h"
+#include "daemon/unattached.h"
 #include "reserve/gather.h"
 #include "reserve/purse.h"
 #include "reserve/transfer.h"
@@ -95,13 +96,17 @@ __attribute__((unused)) static uint64_t turn(uint64_t ns)
 	world.base_ns += ns;
 	b.now_ns = world_now();
 	uint64_t before = world.spent_ns;
+	world.in_turn = true;
 	peers_accept(&b, -1);
 	int n = epoll_wait(b.peers.epoll, e, 64, 0);
 	for (int i = 0; i < n; i++)
 		peer_ready(&b, e[i].data.u32);
+	if (world.heard[0] != 0)
+		unattached_hear(&b, -1);
 	registry_hear(&b);
 	settle_all(&b);
 	broker_tick(&b);
+	world.in_turn = false;
 	return world.spent_ns - before;
 }
 

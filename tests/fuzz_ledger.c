@@ -31,6 +31,7 @@ static struct scribble {
 	uint64_t value;
 } later[LATER];
 static uint32_t later_n, later_wait;
+static uint32_t hammered; /* a word that never holds still while the broker is at work; 0: none */
 
 static struct config config;
 static uint64_t begun_ns, begun; /* when; and how often the account's share was given it anew */
@@ -61,6 +62,9 @@ static void scribble_apply(const struct scribble *s)
 
 static void between(void)
 {
+	struct ledger *l = hammered && world.in_turn ? target() : NULL;
+	if (l)
+		++*((uint8_t *)l + hammered);
 	if (later_n > 0 && later_wait-- == 0)
 		scribble_apply(&later[--later_n]);
 }
@@ -159,6 +163,11 @@ static void step_scribble_later(struct feed *f)
 		later[later_n++] = s;
 }
 
+static void step_hammer(struct feed *f)
+{
+	hammered = hammered ? 0 : feed_place(f);
+}
+
 static void step_fill(struct feed *f)
 {
 	struct ledger *l = target();
@@ -215,6 +224,19 @@ static void step_death(struct feed *f)
 static void step_exec(struct feed *f)
 {
 	world.process[feed_attacker(f)].maps = 0;
+}
+
+/* As the kernel counts it. */
+static void step_memory(struct feed *f)
+{
+	uint32_t pages = (uint32_t)feed_number(f, 2);
+	world.process[feed_attacker(f)].memory = pages < 60000 ? pages : pages * 16;
+}
+
+static void step_heard(struct feed *f)
+{
+	for (size_t i = 0; i < ARRAY_N(world.heard); i++)
+		world.heard[i] = feed_byte(f) % 16 == 15 ? -1 : feed_pid(f);
 }
 
 static void step_knob(struct feed *f)
@@ -447,7 +469,8 @@ static void (*const steps[])(struct feed *) = {
 	step_turn,     step_turn,     step_turn,  step_scribble, step_scribble, step_scribble, step_scribble_later,
 	step_fill,     step_crowd,    step_bell,  step_birth,	 step_birth,	step_death,    step_exec,
 	step_knob,     step_join,     step_join,  step_extend,	 step_adopt,	step_look,     step_honest,
-	step_member,   step_member,   step_member, step_reload,	 step_restart,
+	step_member,   step_member,   step_member, step_reload,	 step_restart,	step_hammer,   step_memory,
+	step_heard,
 };
 
 static bool is_healed(const struct account *x)
@@ -477,7 +500,7 @@ static void heal(void)
 {
 	for (uint32_t i = PROCESS_X; i < WORLD_PROCESSES; i++)
 		world_death(i);
-	later_n = 0;
+	later_n = hammered = 0;
 	memset(world.segment, 0, sizeof world.segment);
 	world.no_pidfds = world.no_peer_pidfd = false;
 	b.registry.pidfds_most = 1000;
@@ -569,7 +592,7 @@ static void begin(void)
 	broker_begin();
 	config = world_config;
 	observed = unseen = false;
-	later_n = 0;
+	later_n = hammered = 0;
 	memset(attackers, 0, sizeof attackers);
 	must(broker_configure(&b, &config) == 0);
 	honest_begin();

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cli/smaps.h"
+#include "daemon/count.h"
 #include "daemon/proc.h"
 
 #define LINE_BYTES 16000 /* what proc_maps keeps of a line */
@@ -43,8 +44,10 @@ ssize_t __wrap_read(int fd, void *to, size_t n)
 /* Everything the broker learns from a file, whichever it is. */
 struct learnt {
 	struct proc_stat stat;
-	uid_t uid;
-	int stat_error, uid_error, maps;
+	uid_t uid, effective;
+	struct count count;
+	uint64_t whole;
+	int stat_error, uid_error, effective_error, count_error, whole_error, maps;
 	bool foreign, in_cgroup;
 	uint64_t memory;
 };
@@ -56,6 +59,9 @@ static struct learnt learn(size_t most, uint64_t inode, const char *cgroup)
 	piece = most;
 	l.stat_error = proc_stat(1, &l.stat);
 	l.uid_error = proc_uid(1, &l.uid);
+	l.effective_error = proc_effective_uid(1, &l.effective);
+	l.count_error = count_quick(1, &l.count);
+	l.whole_error = count_whole(1, &l.whole);
 	l.foreign = proc_is_foreign(1);
 	l.maps = proc_maps(1, makedev(0, 1), inode);
 	l.in_cgroup = proc_in_cgroup(1, cgroup);
@@ -77,8 +83,10 @@ static void broker_check(const uint8_t *text, size_t n, size_t most, uint64_t in
 	struct learnt whole = learn(SIZE_MAX, inode, cgroup), pieces = learn(most, inode, cgroup);
 	must(whole.maps == 0 || whole.maps == 1);
 	must(whole.stat_error != 0 || memchr(whole.stat.comm, '\0', sizeof whole.stat.comm));
-	if (is_odd(text, n))
+	if (is_odd(text, n)) {
 		whole.maps = pieces.maps;
+		whole.whole = pieces.whole;
+	}
 	must(memcmp(&whole, &pieces, sizeof whole) == 0);
 }
 
@@ -100,6 +108,31 @@ static void reader_check(void)
 	stream_check(stat_start_ticks);
 }
 
+/* What the broker and `solvent audit` count each for itself, in a list as the kernel writes it. */
+static void counts_agree(struct feed f, size_t most)
+{
+	static const char *const names[] = { "", "[heap]", "/a Size: 7", "/VmFlags: ac", "/tmp/ac\\012Size: 9" };
+	static const char *const flags[] = { "rd wr mr mw me ac", "rd ex mr mw me", "rd wr ac sd", "ac", "wr nr" };
+	uint64_t broker = 0, reader = 0, sum_kib = 0;
+	FILE *out = fdopen(file = memfd_create("fuzz-smaps", 0), "w");
+	must(out);
+	for (uint8_t i = feed_byte(&f) % 64; i > 0; i--) {
+		unsigned long kib = feed_number(&f, 3) * 4;
+		uint8_t flag = feed_byte(&f) % 5;
+		sum_kib += strstr(flags[flag], "ac") ? kib : 0;
+		fprintf(out, "7f0000000000-7f0000200000 rw-p 00000000 00:00 0    %s\nSize: %15lu kB\nRss: 4 kB\nVmFlags: %s \n",
+			names[feed_byte(&f) % 5], kib, flags[flag]);
+	}
+	fflush(out);
+	piece = most;
+	must(count_whole(1, &broker) == 0);
+	FILE *in = fdopen(file_again(), "r");
+	must(in && smaps_accountable(in, &reader) == 0);
+	must(broker == reader && broker == sum_kib / 4);
+	fclose(in);
+	fclose(out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n)
 {
 	struct feed f = feed_of(input, n);
@@ -113,5 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n)
 	broker_check(f.at, rest, most, inode, cgroup);
 	reader_check();
 	close(file);
+	counts_agree(feed_of(input, n), most);
+	piece = SIZE_MAX;
 	return 0;
 }

@@ -9,11 +9,13 @@
 #include <jansson.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/account.h"
 #include "cli/cli.h"
 #include "cli/client.h"
+#include "cli/reason.h"
 #include "cli/smaps.h"
 #include "cli/summary.h"
 #include "cli/symbols.h"
@@ -37,6 +39,9 @@ int __wrap_client_open(const char *name);
 int __wrap_smaps_of(int32_t pid, uint64_t *ret_pages);
 int __wrap_statm_of(int32_t pid, uint64_t *ret_pages);
 int __wrap_start_ticks_of(int32_t pid, uint64_t *ret_ticks);
+const char *__wrap_reason_unattached(int32_t pid);
+int __real_nanosleep(const struct timespec *pause, struct timespec *ret_rest);
+int __wrap_nanosleep(const struct timespec *pause, struct timespec *ret_rest);
 bool __wrap_symbols_find(const struct refusal_module *module, int32_t pid, uint64_t offset, struct symbol *ret);
 
 static void reply_send(int fd, const struct reply *r)
@@ -96,6 +101,17 @@ int __wrap_start_ticks_of(int32_t pid, uint64_t *ret_ticks)
 {
 	*ret_ticks = 7;
 	return pid % 7 == 6 ? -ENOENT : 0;
+}
+
+const char *__wrap_reason_unattached(int32_t pid)
+{
+	return pid % 2 ? "statically linked" : "ended";
+}
+
+/* The audit waits for a round of the broker's. libFuzzer has a thread that sleeps, too. */
+int __wrap_nanosleep(const struct timespec *pause, struct timespec *ret_rest)
+{
+	return gettid() == getpid() ? 0 : __real_nanosleep(pause, ret_rest);
 }
 
 bool __wrap_symbols_find(const struct refusal_module *module, int32_t pid, uint64_t offset, struct symbol *ret)

@@ -9,9 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/connector.h"
 #include "daemon/count.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
+#include "reserve/crash.h"
 #include "reserve/reap.h"
 #include "tests/fuzz.h"
 
@@ -43,12 +45,18 @@ uint64_t world_now(void)
 	return world.base_ns + world.spent_ns;
 }
 
-/* Something was asked. */
+/* Something was asked, or done. */
 static void spend(uint64_t ns)
 {
 	world.spent_ns += ns;
 	if (world.between)
 		world.between();
+}
+
+void crash_point(enum crash_point point)
+{
+	(void)point;
+	spend(world.in_turn ? 50 : 0);
 }
 
 static void caller_forget(struct caller *c)
@@ -315,6 +323,17 @@ void __wrap_proc_walk_close(struct proc_walk *w)
 }
 
 /* --- the rest --- */
+
+int __wrap_connector_read(int fd, int32_t *ret_pid);
+
+int __wrap_connector_read(int fd, int32_t *ret_pid)
+{
+	(void)fd;
+	*ret_pid = world.heard[0];
+	memmove(world.heard, world.heard + 1, sizeof world.heard - sizeof *world.heard);
+	world.heard[ARRAY_N(world.heard) - 1] = 0;
+	return *ret_pid == -1 ? -ENOBUFS : *ret_pid != 0;
+}
 
 uint32_t __real_member_reap(struct ledger *l, uint32_t s);
 uint32_t __wrap_member_reap(struct ledger *l, uint32_t s);

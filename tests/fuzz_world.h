@@ -33,7 +33,9 @@ struct world {
 	uint64_t events;            /* births, deaths and connections: what a turn may spend time on */
 	bool no_pidfds;             /* EMFILE */
 	bool no_peer_pidfd;         /* a kernel without SO_PEERPIDFD */
-	void (*between)(void);      /* called whenever something is asked; or NULL */
+	bool in_turn;               /* the broker's; what is done meanwhile is spent, too */
+	int32_t heard[4];           /* who called execve, as the connector will tell; 0: no more */
+	void (*between)(void);      /* called whenever something is asked, and at every crash point; or NULL */
 };
 
 extern struct world world;

@@ -5,12 +5,17 @@
  * its own points too, and run again. */
 #include <criterion/criterion.h>
 #include <setjmp.h>
+#include <stdint.h>
 
 static jmp_buf crash_to;
 static int crash_countdown; /* 0: never */
 
+static uint64_t *restless; /* a word that changes at every step; NULL: none */
+
 static void crash_point(void)
 {
+	if (restless)
+		++*restless;
 	if (crash_countdown != 0 && --crash_countdown == 0)
 		longjmp(crash_to, 1);
 }
@@ -228,5 +233,23 @@ Test(transfer, nonsense_in_an_intent_is_closed_and_moves_nothing)
 		cr_assert_eq(l->header.purse.word, before, "op %lu", op);
 		cr_assert_eq(l->slot[A].intent_op, INTENT_NONE, "op %lu", op);
 	}
+	free(l);
+}
+
+/* Somebody writes to the ledger without end: the broker has patience, and only so much of it. */
+Test(transfer, is_given_up_when_a_purse_never_holds_still)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	scene_set(l);
+	purse_patience(100);
+	restless = &l->slot[B].purse.by;
+	cr_assert_eq(crash_return(l, A, B, 120), 0);
+	cr_assert_eq(crash_reap(l, A, B), 0);
+	restless = NULL;
+	cr_assert(purse_gave_up(l));
+	cr_assert(!purse_gave_up(l));
+	cr_assert_eq(crash_return(l, A, B, 120), 120, "and is begun anew");
+	cr_assert(!purse_gave_up(l) && in_flight(l) == 0);
+	purse_patience(UINT32_MAX);
 	free(l);
 }
