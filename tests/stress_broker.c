@@ -4,82 +4,13 @@
  * that say nothing.
  *
  * usage: stress_broker [STORM_MEMBERS [SCRIBBLE_SECONDS]]    (2000, 3) */
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #include "reserve/transfer.h"
-#include "tests/peer.h"
+#include "tests/broker_process.h"
 
 #define DEADLINE_MS 100 /* from the last death to an account of exactly 0 */
 #define LIMIT_PAGES (1u << 20)
-
-static char home[] = "/tmp/solvent-broker.XXXXXX";
-static char broker_path[4096], socket_path[64], state_path[64], config_path[64], log_path[64];
-static pid_t broker;
-static int failures;
-
-#define CHECK(ok, ...) \
-	do { \
-		if (!(ok)) { \
-			printf("FAIL %s:%d: ", __func__, __LINE__); \
-			printf(__VA_ARGS__); \
-			printf("\n"); \
-			fflush(stdout); \
-			failures++; \
-		} \
-	} while (0)
-
-static double now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static void sleep_ms(double ms)
-{
-	struct timespec t = { (time_t)(ms / 1e3), (long)(ms * 1e6) % 1000000000L };
-	nanosleep(&t, NULL);
-}
-
-/* --- the broker under test --- */
-
-static void broker_start(void)
-{
-	int ready[2];
-	char byte, number[16];
-	if (pipe(ready) != 0)
-		abort();
-	snprintf(number, sizeof number, "%d", ready[1]);
-	broker = fork();
-	if (broker == 0) {
-		int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-		close(ready[0]);
-		dup2(log, STDERR_FILENO);
-		execl(broker_path, "solventd", "--foreground", "--socket", socket_path, "--state", state_path, "--config",
-		      config_path, "--ready-fd", number, (char *)NULL);
-		_exit(127);
-	}
-	close(ready[1]);
-	if (read(ready[0], &byte, 1) != 1) {
-		printf("FAIL %s did not start\n", broker_path);
-		exit(1);
-	}
-	close(ready[0]);
-}
-
-static void broker_end(int signal_)
-{
-	kill(broker, signal_);
-	waitpid(broker, NULL, 0);
-}
 
 /* User and system time of the broker, in ms. */
 static double broker_cpu_ms(void)
@@ -124,34 +55,6 @@ static long broker_rss_kib(void)
 	return resident * 4;
 }
 
-/* --- looking at an account --- */
-
-static struct ledger *view(const char *account)
-{
-	struct reply_account r;
-	struct ledger *l = NULL;
-	int status = peer_look(socket_path, account, &r, &l);
-	CHECK(status == 0, "account %s cannot be seen: %d", account, status);
-	return l;
-}
-
-static uint32_t members_of(const char *account)
-{
-	struct reply_account r = { 0 };
-	peer_look(socket_path, account, &r, NULL);
-	return r.members;
-}
-
-static bool is_zero(const struct ledger *l)
-{
-	if (PURSE_USED(purse_read(&l->header.purse)) != 0)
-		return false;
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
-		if (SLOT_STATE(slot_read(l, s)) != SLOT_FREE || purse_read(&l->slot[s].purse) != 0)
-			return false;
-	return true;
-}
-
 /* How long until the account is empty, less what the broker was kept from running by
  * others on this machine. Gives up after 3 s. */
 static double zero_after_ms(const struct ledger *l)
@@ -161,20 +64,6 @@ static double zero_after_ms(const struct ledger *l)
 		sleep_ms(0.5);
 	double took = now_ms() - from - (broker_kept_ms() - kept);
 	return took > 0 ? took : 0;
-}
-
-static void explain(const struct ledger *l)
-{
-	uint64_t word = purse_read(&l->header.purse);
-	printf("  account granted %u used %u, members' and objects' used %llu\n", PURSE_GRANTED(word), PURSE_USED(word),
-	       (unsigned long long)ledger_used(l));
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
-		uint64_t state = slot_read(l, s);
-		if (SLOT_STATE(state) != SLOT_FREE)
-			printf("  slot %u state %d owner %d pid %d purse %u/%u\n", s, SLOT_STATE(state),
-			       (int)SLOT_OWNER(state), l->slot[s].pid, PURSE_USED(purse_read(&l->slot[s].purse)),
-			       PURSE_GRANTED(purse_read(&l->slot[s].purse)));
-	}
 }
 
 /* A process that joins and ends. The answer: 0 or enum status. */
@@ -192,12 +81,6 @@ static int join_once(const char *account)
 }
 
 /* --- members that are going to be killed --- */
-
-static uint32_t random_below(uint32_t *seed, uint32_t n)
-{
-	*seed = *seed * 1664525u + 1013904223u;
-	return (uint32_t)((uint64_t)*seed * n >> 32);
-}
 
 /* Something that moves pages, chosen at random. */
 static void member_step(struct peer_member *m, uint32_t *seed, int *births)
@@ -244,36 +127,6 @@ static void member_run(uint32_t seed)
 		_exit(2);
 	for (;;)
 		member_step(&m, &seed, &births);
-}
-
-/* Kills the whole family in no order until nobody is left: everybody's orphans are ours. */
-static void family_kill(uint32_t *seed)
-{
-	char path[64], text[65536];
-	snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
-	for (;;) {
-		int fd = open(path, O_RDONLY);
-		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
-		if (fd >= 0)
-			close(fd);
-		text[n > 0 ? n : 0] = '\0';
-		int children = 0;
-		for (char *at = text, *end; *at; at = end) {
-			pid_t pid = (pid_t)strtol(at, &end, 10);
-			if (end == at)
-				break;
-			if (pid == broker || pid <= 0)
-				continue;
-			children++;
-			kill(pid, SIGKILL);
-			if (random_below(seed, 4) == 0)
-				sleep_ms(0.05);
-		}
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		if (children == 0)
-			return;
-	}
 }
 
 /* Members in waves, each killed after a moment of its own; a broker killed and restarted
@@ -560,35 +413,6 @@ static void figures(void)
 	       broker_rss_kib());
 }
 
-static void prepare(void)
-{
-	ssize_t n = readlink("/proc/self/exe", broker_path, sizeof broker_path - 32);
-	broker_path[n > 0 ? n : 0] = '\0';
-	for (int up = 0; up < 2; up++) {
-		char *slash = strrchr(broker_path, '/');
-		if (slash)
-			*slash = '\0';
-	}
-	strcat(broker_path, "/solventd");
-	if (getenv("SOLVENTD"))
-		snprintf(broker_path, sizeof broker_path, "%s", getenv("SOLVENTD"));
-	if (!mkdtemp(home))
-		abort();
-	snprintf(socket_path, sizeof socket_path, "%s/sock", home);
-	snprintf(state_path, sizeof state_path, "%s/state", home);
-	snprintf(config_path, sizeof config_path, "%s/conf", home);
-	snprintf(log_path, sizeof log_path, "%s/log", home);
-	FILE *f = fopen(config_path, "w");
-	if (!f)
-		abort();
-	fprintf(f, "pool { limit = 64G }\naccount storm { limit = %uK }\naccount quiet { limit = 1G }\n"
-		   "account good { limit = 64M guarantee = 64M }\naccount bad { limit = 64M guarantee = 1M }\n",
-		LIMIT_PAGES * 4);
-	fclose(f);
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-}
-
 /* Nobody but the one who wrote over its ledger was taken for one who did. */
 static void log_check(void)
 {
@@ -602,21 +426,15 @@ static void log_check(void)
 		fclose(f);
 }
 
-static void tidy(void)
-{
-	char path[128];
-	const char *const left[] = { "state/keeper", "state/lock", "state", "conf", "sock", "log", "" };
-	for (size_t i = 0; i < ARRAY_N(left); i++) {
-		snprintf(path, sizeof path, "%s/%s", home, left[i]);
-		remove(path);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	uint32_t members = argc > 1 ? (uint32_t)atoi(argv[1]) : 2000;
 	double seconds = argc > 2 ? atof(argv[2]) : 3;
-	prepare();
+	char config[512];
+	snprintf(config, sizeof config,
+		 "pool { limit = 64G }\naccount storm { limit = %uK }\naccount quiet { limit = 1G }\n"
+		 "account good { limit = 64M guarantee = 64M }\naccount bad { limit = 64M guarantee = 1M }\n", LIMIT_PAGES * 4);
+	home_make(config);
 	broker_start();
 	figures();
 	storm(members, false);
@@ -628,7 +446,7 @@ int main(int argc, char **argv)
 	flood();
 	broker_end(SIGTERM);
 	log_check();
-	tidy();
+	home_remove();
 	printf(failures ? "%d checks failed\n" : "all well\n", failures);
 	return failures != 0;
 }
