@@ -27,8 +27,7 @@ mode.tsan    := $(mode.debug) -fsanitize=thread
 mode.trap    := $(mode.debug) -fsanitize=undefined -fsanitize-undefined-trap-on-error
 mode.inject  := -DSOLVENT_INJECT
 mode.fuzz    := $(mode.debug) -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
-mode.crash   := -DSOLVENT_CRASH # reserve/crash.h
-$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan inject crash fuzz))
+$(if $(filter undefined,$(origin mode.$(MODE))),$(error MODE=$(MODE)? one of release debug trap asan tsan inject fuzz))
 ifeq ($(MODE),fuzz)
 CC := clang
 endif
@@ -85,8 +84,13 @@ $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map
 
 $(TESTS): %: %.o $(TESTABLE)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion)
-$(STRESS): %: %.o $(RESERVE)
+# Something may happen at every crash point (reserve/crash.h) of what is linked with these.
+POINTED := $(patsubst $(BUILD)/%,$(BUILD)/points/%,$(RESERVE) $(filter-out %/main.o,$(DAEMON)))
+$(filter-out %/stress_crash,$(STRESS)): %: %.o $(RESERVE)
 	$(Q)$(LINK) -o $@ $^
+$(BUILD)/tests/stress_crash: $(BUILD)/points/tests/stress_crash.o $(POINTED)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
+$(BUILD)/tests/stress_storm: | $(BUILD)/tests/programs/storm
 $(PROBES) $(PROGRAMS): %: %.o
 	$(Q)$(LINK) -o $@ $< -lutil -ldl
 
@@ -101,9 +105,7 @@ wrap.state  := $(WORLD) openat open readlink
 wrap.config := getpwnam
 wrap.reader := client_open smaps_of statm_of start_ticks_of symbols_find reason_unattached nanosleep
 wrap.proc   := openat read
-# In that world something may happen at every crash point (reserve/crash.h), too.
 WORLDLY := $(BUILD)/tests/fuzz_ledger $(BUILD)/tests/fuzz_message $(BUILD)/tests/fuzz_state
-POINTED := $(patsubst $(BUILD)/%,$(BUILD)/points/%,$(RESERVE) $(filter-out %/main.o,$(DAEMON)))
 $(WORLDLY): $(BUILD)/points/tests/fuzz_world.o $(POINTED)
 $(BUILD)/tests/fuzz_elf: $(BUILD)/shim/image.o
 $(BUILD)/tests/fuzz_maps: $(BUILD)/shim/maps.o
@@ -141,6 +143,14 @@ check-programs: packages-programs
 check-inject: packages-programs
 	$(Q)$(MAKE) --no-print-directory MODE=inject build/inject/libsolvent.so build/inject/solvent build/inject/solventd
 	$(Q)tests/inject.py build/inject
+
+# SIGKILL at every step of the protocol, with one to four members, and at any moment.
+STORM_PASSES  ?= 12
+STORM_SECONDS ?= 600
+check-storm: packages-check
+	$(Q)$(MAKE) --no-print-directory all $(STRESS)
+	$(Q)$(BUILD)/tests/stress_crash $(STORM_PASSES)
+	$(Q)$(BUILD)/tests/stress_storm $(STORM_SECONDS)
 
 # Their own test suites, built from Debian's sources: some ten minutes.
 check-suites: packages-suites
@@ -200,6 +210,7 @@ help:
 	@echo 'make check      install what the tests lack, build, and run them'
 	@echo 'make check-programs  PostgreSQL, Redis and others under Solvent (minutes; as root for all of it)'
 	@echo 'make check-inject    PostgreSQL and Redis start with a refusal at every growth in turn'
+	@echo 'make check-storm     SIGKILL at every step and for STORM_SECONDS=600 at any moment'
 	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
 	@echo 'make fuzz       hostile input, with clang: FUZZ_SECONDS=60 FUZZ="ledger message ..."'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
@@ -209,6 +220,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-inject fuzz fuzzers demo headers rooms exports crashless man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-inject check-storm fuzz fuzzers demo headers rooms exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Where SIGKILL may strike: a name and a number for every moment between two steps that change
  * a ledger, a member's steps and the broker's. In what is installed CRASH_POINT is nothing, to
- * the byte (`make crashless`). Built with MODE=crash, whoever comes by a point that
- * tests/stress_crash.c has armed is killed there.
+ * the byte (`make crashless`). Built with SOLVENT_CRASH, whoever comes by a point that
+ * tests/stress_crash.c has armed is killed there; to the fuzzers it is a moment at which the
+ * world may change.
  *
  * A number is never given to another moment. Who comes by is checked too: a point that nobody
  * reaches proves nothing. */

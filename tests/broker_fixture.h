@@ -4,22 +4,15 @@
 #pragma once
 
 #include <criterion/criterion.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#include "daemon/broker.h"
-#include "daemon/listen.h"
-#include "daemon/proc.h"
-#include "daemon/settle.h"
 #include "reserve/purse.h"
+#include "tests/broker_turn.h"
 #include "tests/peer.h"
 
-static struct broker b;
-static struct listener door;
 static char door_name[64];
 
 __attribute__((unused)) static void config_fail(void *context, const char *sentence)
@@ -57,20 +50,6 @@ __attribute__((unused)) static void broker_begin(const char *text)
 	snprintf(door_name, sizeof door_name, "@solvent-test-%d", getpid());
 	cr_assert(listener_open(door_name, &door) == 0);
 	peers_init(&b.peers, epoll_create1(EPOLL_CLOEXEC), 0);
-}
-
-/* One turn of its loop. */
-__attribute__((unused)) static void turn(void)
-{
-	struct epoll_event e[64];
-	b.now_ns = clock_ns(CLOCK_MONOTONIC);
-	peers_accept(&b, door.fd);
-	int n = epoll_wait(b.peers.epoll, e, 64, 0);
-	for (int i = 0; i < n; i++)
-		peer_ready(&b, e[i].data.u32);
-	registry_hear(&b);
-	settle_all(&b);
-	broker_tick(&b);
 }
 
 __attribute__((unused)) static void pause_ms(long ms)
