@@ -52,12 +52,26 @@ struct learnt {
 	uint64_t memory;
 };
 
+/* Without what lies between its parts, for it will be compared byte by byte. */
+static int stat_learn(struct proc_stat *ret)
+{
+	struct proc_stat s;
+	int error = proc_stat(1, &s);
+	if (error)
+		return error;
+	ret->state = s.state;
+	ret->parent = s.parent;
+	ret->start_ticks = s.start_ticks;
+	memcpy(ret->comm, s.comm, sizeof s.comm);
+	return 0;
+}
+
 static struct learnt learn(size_t most, uint64_t inode, const char *cgroup)
 {
 	struct learnt l;
 	memset(&l, 0, sizeof l);
 	piece = most;
-	l.stat_error = proc_stat(1, &l.stat);
+	l.stat_error = stat_learn(&l.stat);
 	l.uid_error = proc_uid(1, &l.uid);
 	l.effective_error = proc_effective_uid(1, &l.effective);
 	l.count_error = count_quick(1, &l.count);
