@@ -17,6 +17,7 @@ static const uid_t users[] = { USER_X, USER_X, USER_OTHER, USER_H, USER_Y, 0, US
 static struct line {
 	int fd; /* -1: none */
 	uint32_t process;
+	struct world_process who; /* that opened it; there may be another at its place by now */
 } line[LINES];
 
 /* Any but the first members of h and y. */
@@ -79,7 +80,14 @@ static void line_close(struct line *l)
 static void line_open(struct line *l, uint32_t process)
 {
 	line_close(l);
-	*l = (struct line){ world_connect(process), process };
+	*l = (struct line){ world_connect(process), process, world.process[process] };
+}
+
+/* Whom the kernel names as the peer. */
+static struct world_process *line_peer(struct line *l)
+{
+	struct world_process *now = &world.process[l->process];
+	return now->start_ticks == l->who.start_ticks ? now : &l->who;
 }
 
 static void line_hear(struct line *l, bool was_related)
@@ -87,9 +95,9 @@ static void line_hear(struct line *l, bool was_related)
 	struct answer a = { .fd = -1 };
 	answer_receive(l->fd, &a);
 	if (a.bytes > 0)
-		answer_check(&a, &world.process[l->process], was_related);
+		answer_check(&a, line_peer(l), was_related);
 	if (a.bytes > 0 && a.head.opcode == OPCODE_JOIN && a.head.status == STATUS_OK)
-		world.process[l->process].maps = inode_of(a.fd);
+		line_peer(l)->maps = inode_of(a.fd);
 	answer_end(&a);
 }
 
@@ -185,11 +193,11 @@ static void step_open(struct feed *f)
 	line_open(l, feed_process(f));
 }
 
-static bool relation(const union packet *p, uint32_t process)
+static bool relation(const union packet *p, struct line *l)
 {
 	const char *name = p->join.account;
 	const struct account *a = memchr(name, '\0', ACCOUNT_NAME_BYTES) ? account(name[0] ? name : "x") : NULL;
-	return a && is_related(a, &world.process[process]);
+	return a && is_related(a, line_peer(l));
 }
 
 static void step_say(struct feed *f)
@@ -202,7 +210,7 @@ static void step_say(struct feed *f)
 		return;
 	uint8_t how = feed_byte(f);
 	size_t n = feed_packet(f, &p);
-	bool related = relation(&p, l->process);
+	bool related = relation(&p, l);
 	line_say(l, &p, n, how & 1 ? l->fd : -1);
 	turn(0);
 	if (how & 2)
