@@ -92,8 +92,13 @@ void ledger_sweep(struct ledger *l, uint64_t by)
 	const uint64_t nobody = 0;
 	l->header.purse.by = by;
 	CRASH_POINT(SWEEP_SIGNED);
-	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++)
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
 		object_sweep(&l->object[o], by);
+		/* What is left of segments must be found again to be released, wherever the top says
+		 * that looking may stop. */
+		if (OBJECT_KIND(l->object[o].state) != OBJECT_FREE)
+			top_raise(&l->header.object_top, o + 1);
+	}
 	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
 		part_set(&l->slot[s].purse.by, &nobody, sizeof nobody);
 	__atomic_thread_fence(__ATOMIC_RELEASE);

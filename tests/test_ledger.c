@@ -101,6 +101,17 @@ Test(ledger, sweeping_takes_back_no_step_number)
 	free(l);
 }
 
+/* A segment that outlives its account's last member, and a top that somebody has lowered. */
+Test(ledger, sweeping_finds_what_is_left_of_segments_again)
+{
+	struct ledger *l = calloc(1, sizeof *l);
+	l->object[7].state = OBJECT_WORD(0, 0, OBJECT_SYSV);
+	l->header.object_top = 3;
+	ledger_sweep(l, SIGNATURE(SIGNATURE_BROKER_SLOT, 1));
+	cr_assert_eq(ledger_objects(l), 8);
+	free(l);
+}
+
 static int memfd_of(off_t bytes, unsigned seals)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
