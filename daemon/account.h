@@ -33,6 +33,7 @@ struct member {
 
 	/* daemon/audit.c */
 	bool counted;      /* `apart` holds */
+	bool looked_at;    /* not counted, and `apart` is the quick count at the last look */
 	bool has_left;     /* it does not map the ledger any more, when last looked at */
 	uint32_t unseen;   /* pages charged for it by the broker */
 	uint32_t drift;    /* pages that should be, and the account cannot pay */

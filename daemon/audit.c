@@ -44,7 +44,7 @@ static int64_t larger(int64_t a, int64_t b)
 
 struct look {
 	int64_t low, high; /* the kernel's count less what covers it: least and most of all looks */
-	uint64_t resident;
+	uint64_t data, resident;
 };
 
 static bool look_once(const struct account *a, uint32_t s, struct look *ret)
@@ -54,6 +54,7 @@ static bool look_once(const struct account *a, uint32_t s, struct look *ret)
 	if (count_quick(a->member[s].pid, &count) != 0)
 		return false;
 	ret->low = ret->high = (int64_t)count.data - larger(before, covered(a, s));
+	ret->data = count.data;
 	ret->resident = count.resident;
 	return true;
 }
@@ -134,11 +135,23 @@ static void member_suspect(struct broker *b, struct account *a, uint32_t s, cons
 	unseen_set(b, a, s, (uint32_t)min_u64((uint64_t)excess, PAGES_MAX));
 }
 
+/* It was not counted yet, and its turn has not come. As long as it holds still there is nothing
+ * to learn from it: of many that have just started, few live to be counted. */
+static bool can_wait(const struct broker *b, struct member *m, const struct look *look)
+{
+	if (m->counted || m->has_left || look->resident > AUDIT_LARGE_PAGES || count_is_due(b, m))
+		return false;
+	bool moved = m->looked_at && (int64_t)look->data != m->apart;
+	m->apart = (int64_t)look->data;
+	m->looked_at = true;
+	return !moved;
+}
+
 static void attached_audit(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
 	struct look look;
-	if (!look_once(a, s, &look))
+	if (!look_once(a, s, &look) || can_wait(b, m, &look))
 		return;
 	if (m->counted && look.low == m->apart && m->drift == 0 && !m->has_left)
 		return;

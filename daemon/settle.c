@@ -185,7 +185,7 @@ void settle_all(struct broker *b)
 void settle_exec(struct broker *b, struct account *a, uint32_t s)
 {
 	unseen_forget(b, a, s);
-	a->member[s].counted = false;
+	a->member[s].counted = a->member[s].looked_at = false;
 	embryos_settle(b, a, s);
 	CRASH_POINT(EXEC_EMBRYOS);
 	transfer_settle(a->ledger, s);

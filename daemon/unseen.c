@@ -155,7 +155,7 @@ void unseen_take_over(struct account *a, uint32_t s)
 	CRASH_POINT(UNSEEN_TAKEN_OVER);
 	purse_take(p, purse_headroom(word));
 	m->unattached = true;
-	m->counted = m->has_left = false;
+	m->counted = m->looked_at = m->has_left = false;
 	figures_write(a, s);
 }
 
@@ -164,6 +164,6 @@ void unseen_hand_over(struct account *a, uint32_t s)
 	struct member *m = &a->member[s];
 	a->drift -= m->drift;
 	m->unseen = m->drift = 0;
-	m->unattached = m->counted = false;
+	m->unattached = m->counted = m->looked_at = false;
 	figures_write(a, s);
 }
