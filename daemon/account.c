@@ -49,12 +49,15 @@ static uint32_t first_grant(const struct policy *p)
 	return p->mode == ACCOUNT_OBSERVE ? PAGES_MAX : p->guarantee;
 }
 
-/* Before anyone else maps it, or when nobody does any more. */
+/* Before anyone else maps it, or when nobody does any more. It begins with no more than it has
+ * of the pool already; the rest of what it is guaranteed may be in others' hands at this
+ * moment, and is granted when it is free (daemon/funds.c). */
 static void ledger_begin(struct account *a)
 {
 	policy_write(a);
 	CRASH_POINT(BEGIN_POLICY);
-	a->granted = first_grant(&a->policy);
+	a->granted = (uint32_t)min_u64(a->granted, first_grant(&a->policy));
+	a->unsettled = true;
 	a->counted = 0;
 	a->book->next = a->granted;
 	CRASH_POINT(BEGIN_NOTED);

@@ -29,21 +29,25 @@ uint64_t funds_promised(struct broker *b)
 	return pool_promised(&t.pool);
 }
 
-/* Takes `pages` of idle grant back from accounts other than `i`, if there are that many
- * in all. */
-static bool reclaim(struct broker *b, const struct table *t, uint32_t i, uint64_t pages)
+/* Takes up to `pages` of idle grant back from accounts other than `i`. */
+static uint64_t reclaim(struct broker *b, const struct table *t, uint32_t i, uint64_t pages)
 {
-	uint64_t there = 0, taken = 0;
-	for (uint32_t j = 0; j < BOOKS_ACCOUNTS; j++)
-		there += j == i ? 0 : pool_reclaimable(&t->line[j]);
-	if (there < pages)
-		return false;
+	uint64_t taken = 0;
 	for (uint32_t j = 0; j < BOOKS_ACCOUNTS && taken < pages; j++) {
 		uint64_t n = min_u64(pages - taken, j == i ? 0 : pool_reclaimable(&t->line[j]));
 		if (n > 0)
 			taken += account_reclaim(&b->account[j], (uint32_t)n);
 	}
-	return taken >= pages;
+	return taken;
+}
+
+/* As much, or nothing. */
+static bool reclaim_all(struct broker *b, const struct table *t, uint32_t i, uint64_t pages)
+{
+	uint64_t there = 0;
+	for (uint32_t j = 0; j < BOOKS_ACCOUNTS; j++)
+		there += j == i ? 0 : pool_reclaimable(&t->line[j]);
+	return there >= pages && reclaim(b, t, i, pages) >= pages;
 }
 
 /* Decides and, where the pool is short, makes room and decides again. */
@@ -53,7 +57,7 @@ static enum refusal_reason decide(struct broker *b, uint32_t i, uint64_t need, u
 	uint64_t missing = 0;
 	table_read(b, &t);
 	enum refusal_reason reason = pool_extend(&t.pool, i, need, ret_pages, &missing);
-	if (reason != REASON_POOL || !reclaim(b, &t, i, missing))
+	if (reason != REASON_POOL || !reclaim_all(b, &t, i, missing))
 		return reason;
 	table_read(b, &t);
 	return pool_extend(&t.pool, i, need, ret_pages, &missing);
@@ -77,19 +81,27 @@ enum refusal_reason funds_extend(struct broker *b, struct account *a, uint32_t a
 	return REASON_NONE;
 }
 
+/* A raised guarantee is paid from what is free, and from what others hold and do not use; the
+ * rest when they give it up. In observe mode a grant is not a promise. */
+static void guarantee_raise(struct broker *b, struct table *t, uint32_t i, uint64_t missing)
+{
+	uint64_t room = pool_room(&t->pool, i);
+	if (!t->line[i].observe && room < missing && reclaim(b, t, i, missing - room) > 0) {
+		table_read(b, t);
+		room = pool_room(&t->pool, i);
+	}
+	account_grant(&b->account[i], (uint32_t)(t->line[i].observe ? missing : min_u64(missing, room)));
+}
+
 void funds_settle(struct broker *b, struct account *a)
 {
 	struct table t;
 	uint32_t i = (uint32_t)(a - b->account);
 	table_read(b, &t);
 	uint32_t target = pool_target(&t.line[i]);
-	if (target > a->granted) {
-		/* A raised guarantee is paid from what is free; all of it in observe mode,
-		 * where a grant is not a promise. */
-		uint64_t missing = target - a->granted, room = pool_room(&t.pool, i);
-		account_grant(a, (uint32_t)(t.line[i].observe ? missing : min_u64(missing, room)));
-	} else if (target < a->granted) {
+	if (target > a->granted)
+		guarantee_raise(b, &t, i, target - a->granted);
+	else if (target < a->granted)
 		account_reclaim(a, a->granted - target);
-	}
 	a->unsettled = a->granted != target;
 }

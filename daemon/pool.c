@@ -25,7 +25,8 @@ uint64_t pool_room(const struct pool *p, uint32_t i)
 {
 	const struct pool_account *a = &p->account[i];
 	uint64_t promised = pool_promised(p), own = a->guarantee > a->granted ? a->guarantee - a->granted : 0;
-	return own + (p->limit > promised ? p->limit - promised : 0);
+	/* Others may hold what has only been guaranteed to it since: then that is not there yet. */
+	return p->limit > promised - own ? p->limit - (promised - own) : 0;
 }
 
 enum refusal_reason pool_extend(const struct pool *p, uint32_t i, uint64_t need, uint32_t *ret_pages,

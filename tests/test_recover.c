@@ -317,6 +317,22 @@ Test(recover, raises_a_guarantee_at_once)
 	cr_assert(account("a")->granted == 8192);
 }
 
+/* What is guaranteed to somebody new may be in another's hands: it begins with what is idle
+ * there, and gets the rest when it is given up. */
+Test(recover, grants_a_new_account_no_more_than_there_is)
+{
+	struct peer_member m;
+	cr_assert(broker_configure(&b, config_of("pool { limit = 40M }\naccount a { }")) == 0);
+	pid_t one = member("a", 9000, &m);
+	cr_assert(broker_configure(&b, config_of("pool { limit = 40M }\naccount a { }\naccount new { guarantee = 20M }")) == 0);
+	cr_assert(account("a")->granted + account("new")->granted == 10240 && account("new")->granted >= 1000);
+	purse_give(&m.ledger->slot[m.slot].purse, 8000);
+	transfer_return(account("a")->ledger, m.slot, m.slot, 8000);
+	turn_for_ms(1200);
+	cr_assert(account("new")->granted == 5120 && !account("new")->unsettled, "%u", account("new")->granted);
+	end(one);
+}
+
 /* --- damage --- */
 
 Test(recover, sees_each_word_only_the_broker_writes)
