@@ -94,7 +94,7 @@ static bool orphans_search(struct broker *b, struct account *a, uint64_t until_n
 	int32_t pid = 0;
 	if (proc_walk_open(&walk) != 0)
 		return false;
-	while (a->orphans > 0 && clock_ns(CLOCK_MONOTONIC) < until_ns && (pid = proc_walk_next(&walk)) > 0)
+	while (a->orphans > 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) < until_ns && (pid = proc_walk_next(&walk)) > 0)
 		if (is_lost_child(b, a, pid))
 			orphan_give(b, a, pid);
 	proc_walk_close(&walk);
@@ -118,7 +118,8 @@ void orphans_place(struct broker *b, struct account *a)
 	if (a->orphans == 0 || !attention_is_left(b, a))
 		return;
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-	uint64_t until_ns = any_live(a) ? NEVER : clock_ns(CLOCK_MONOTONIC) + ORPHANS_WALK_NS;
+	/* Of our own time: on a busy machine the same walk would be cut short. */
+	uint64_t until_ns = any_live(a) ? NEVER : begun_ns + ORPHANS_WALK_NS;
 	bool all_seen = orphans_search(b, a, until_ns);
 	attention_pay(a, clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 	if (!all_seen && any_live(a))

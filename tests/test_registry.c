@@ -184,6 +184,23 @@ Test(registry, gives_back_the_embryo_of_a_child_nobody_knew)
 	cr_assert(everything_is_back("a"));
 }
 
+/* How many children may adopt their slots; shared with them. */
+static volatile int *told;
+
+static void wait_until_told(int n)
+{
+	while (*told < n)
+		pause_ms(1);
+}
+
+/* A member whose children wait to be told. */
+static pid_t parent(bool (*then)(struct peer_member *m, int line), int *ret_line)
+{
+	told = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert(told != MAP_FAILED);
+	return member("a", 1000, then, ret_line);
+}
+
 /* Born, but neither side has written its pid yet: the parent is killed in fork. */
 static bool fork_in_silence(struct peer_member *m, int line)
 {
@@ -194,7 +211,7 @@ static bool fork_in_silence(struct peer_member *m, int line)
 	pid_t pid = fork();
 	if (pid == 0) {
 		char said = SAY_OK;
-		pause_ms(300); /* longer than the broker waits for anything here */
+		wait_until_told(1);
 		bool adopted = embryo_adopt(m->ledger, e, 400, getpid());
 		said = adopted ? SAY_OK : SAY_NO;
 		if (write(line, &said, 1) != 1)
@@ -209,11 +226,12 @@ static bool fork_in_silence(struct peer_member *m, int line)
 Test(registry, finds_the_child_of_a_parent_killed_inside_fork)
 {
 	int line;
-	pid_t pid = member("a", 1000, fork_in_silence, &line), child = grandchild(line);
+	pid_t pid = parent(fork_in_silence, &line), child = grandchild(line);
 	char said;
 	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
 	end(pid);
-	cr_assert(account("a")->members == 1 && registry_find(&b, account("a"), child)->guessed);
+	turn_until(account("a")->members == 1 && registry_find(&b, account("a"), child)->guessed);
+	*told = 1;
 	cr_assert(turn_until_said(line) == SAY_OK, "its slot was taken from it");
 	turn_for_ms(60);
 	cr_assert(account("a")->members == 1 && used("a") == 500 && !account("a")->damaged);
@@ -262,11 +280,12 @@ static uint32_t embryo_of(const struct account *a)
 Test(registry, does_not_bury_a_child_that_adopts_at_the_last_moment)
 {
 	int line;
-	pid_t pid = member("a", 1000, fork_in_silence, &line), child = grandchild(line);
+	pid_t pid = parent(fork_in_silence, &line), child = grandchild(line);
 	struct account *a = account("a");
 	uint32_t s = embryo_of(a);
 	cr_assert(s < LEDGER_SLOTS);
 	member_doom(&b, a, s, slot_read(a->ledger, s));
+	*told = 1;
 	while (SLOT_STATE(slot_read(a->ledger, s)) == SLOT_EMBRYO)
 		pause_ms(1);
 	turn_for_ms(60);
@@ -290,7 +309,7 @@ static bool fork_two_in_silence(struct peer_member *m, int line)
 	for (int i = 0; i < 2; i++) {
 		pid[i] = fork();
 		if (pid[i] == 0) {
-			pause_ms(100 + 100 * i);
+			wait_until_told(1 + i);
 			/* in the other order than they would be guessed in */
 			char said = embryo_adopt(m->ledger, e[1 - i], 400, getpid()) ? SAY_OK : SAY_NO;
 			if (write(line, &said, 1) != 1)
@@ -306,13 +325,15 @@ static bool fork_two_in_silence(struct peer_member *m, int line)
 Test(registry, corrects_a_guess)
 {
 	int line;
-	pid_t pid = member("a", 1000, fork_two_in_silence, &line), child[2];
+	pid_t pid = parent(fork_two_in_silence, &line), child[2];
 	char said;
 	cr_assert(read(line, child, sizeof child) == sizeof child);
 	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
 	end(pid);
-	cr_assert(account("a")->members == 2 && used("a") == 1000);
+	turn_until(account("a")->members == 2 && used("a") == 1000);
+	*told = 1;
 	cr_assert(turn_until_said(line) == SAY_OK);
+	*told = 2;
 	cr_assert(turn_until_said(line) == SAY_OK);
 	turn_for_ms(100);
 	cr_assert(account("a")->members == 2 && used("a") == 1000 && !account("a")->damaged);
@@ -330,11 +351,13 @@ Test(registry, corrects_a_guess)
 Test(registry, does_not_bury_a_child_for_the_death_of_another)
 {
 	int line;
-	pid_t pid = member("a", 1000, fork_two_in_silence, &line), child[2];
+	pid_t pid = parent(fork_two_in_silence, &line), child[2];
 	char said;
 	cr_assert(read(line, child, sizeof child) == sizeof child);
 	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
 	end(pid);
+	turn_until(account("a")->members == 2 && registry_find(&b, account("a"), child[1]));
+	*told = 1;
 	struct member *m = registry_find(&b, account("a"), child[1]);
 	uint32_t given = member_slot(account("a"), m);
 	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK, "the first child adopts");
