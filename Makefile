@@ -157,6 +157,12 @@ check-suites: packages-suites
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/suites.sh
 
+# Every order of steps of the ledger's protocol, and the mistakes that are planted in it
+# (docs/model.md). MODEL=quick is seconds, ci minutes on two cores, full longer.
+MODEL ?= ci
+model: packages-proofs
+	$(Q)tests/model/check.sh $(MODEL)
+
 # Hostile input for FUZZ_SECONDS a fuzzer, those in FUZZ or all. `check` replays tests/corpus.
 fuzz: packages-proofs
 	$(Q)$(MAKE) -s --no-print-directory MODE=fuzz fuzzers
@@ -179,6 +185,8 @@ rooms: # includes point inwards only: include <- reserve <- shim | daemon | cli
 	$(Q)! grep -rnE '#include "(daemon|cli)/'              shim
 	$(Q)! grep -rnE '#include "(shim|cli)/'                daemon
 	$(Q)! grep -rnE '#include "(shim|daemon)/'             cli
+steps: # the C code and the model (tests/model) name each other's steps
+	$(Q)tests/model/names.sh
 exports: $(LIBRARY) # the shim exports what its map says and nothing else
 	$(Q)nm -D --defined-only $< | awk '{ sub(/@.*/, "", $$3); print $$3 }' | sort -u >$(BUILD)/exports.have
 	$(Q)sed -n 's/^[ \t]*\([a-zA-Z_][a-zA-Z0-9_]*\);.*/\1/p' shim/shim.map | sort -u >$(BUILD)/exports.want
@@ -213,6 +221,7 @@ help:
 	@echo 'make check-storm     SIGKILL at every step and for STORM_SECONDS=600 at any moment'
 	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
 	@echo 'make fuzz       hostile input, with clang: FUZZ_SECONDS=60 FUZZ="ledger message ..."'
+	@echo 'make model      every order of steps of the ledger protocol, with spin: MODEL=quick|ci|full'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|inject|fuzz chooses a build tree'
 
@@ -220,6 +229,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-inject check-storm fuzz fuzzers demo headers rooms exports crashless man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-inject check-storm model fuzz fuzzers demo headers rooms steps exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

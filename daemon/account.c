@@ -227,11 +227,11 @@ static bool grant_move(struct account *a, uint32_t granted)
 		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
 		if (PURSE_GRANTED(word) != a->granted || PURSE_USED(word) > granted)
 			return false;
-		uint64_t next = PURSE(granted, PURSE_USED(word));
+		uint64_t next = PURSE(granted, PURSE_USED(word)); /* model: GRANT_SWAP */
 		if (!purse_swap(p, word, by, next, SIGNATURE(SIGNATURE_BROKER_SLOT, ++a->book->step), a->ledger))
 			continue;
 		CRASH_POINT(GRANT_MOVED);
-		a->granted = a->book->granted = granted;
+		a->granted = a->book->granted = granted; /* model: GRANT_BOOK */
 		CRASH_POINT(GRANT_BOOKED);
 		return true;
 	}

@@ -218,7 +218,7 @@ static void claim_settle(const struct claim *c)
 	}
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
 	int pidfd;
-	enum verdict verdict = claim_judge(c, &pidfd);
+	enum verdict verdict = claim_judge(c, &pidfd); /* model: claim_settle */
 	if (a->damaged)
 		return;
 	if (verdict == VERDICT_OURS) {
@@ -250,7 +250,7 @@ static void unknown_settle(const struct claim *c)
 {
 	struct account *a = c->account;
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
-	bool owned = embryo && owner_lives(a, SLOT_OWNER(c->word));
+	bool owned = embryo && owner_lives(a, SLOT_OWNER(c->word)); /* model: unknown_settle */
 	bool born = __atomic_load_n(&a->ledger->slot[c->s].pid, __ATOMIC_RELAXED) != 0;
 	if (owned && !born) /* its parent is in the middle of fork */
 		return;

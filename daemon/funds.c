@@ -56,7 +56,7 @@ static enum refusal_reason decide(struct broker *b, uint32_t i, uint64_t need, u
 	struct table t;
 	uint64_t missing = 0;
 	table_read(b, &t);
-	enum refusal_reason reason = pool_extend(&t.pool, i, need, ret_pages, &missing);
+	enum refusal_reason reason = pool_extend(&t.pool, i, need, ret_pages, &missing); /* model: decide */
 	if (reason != REASON_POOL || !reclaim_all(b, &t, i, missing))
 		return reason;
 	table_read(b, &t);

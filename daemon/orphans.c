@@ -120,7 +120,7 @@ void orphans_place(struct broker *b, struct account *a)
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	/* Of our own time: on a busy machine the same walk would be cut short. */
 	uint64_t until_ns = any_live(a) ? NEVER : begun_ns + ORPHANS_WALK_NS;
-	bool all_seen = orphans_search(b, a, until_ns);
+	bool all_seen = orphans_search(b, a, until_ns); /* model: orphans_place */
 	attention_pay(a, clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 	if (!all_seen && any_live(a))
 		return;

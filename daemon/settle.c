@@ -67,7 +67,7 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
 	uint64_t word = slot_read(a->ledger, s);
-	m->life = MEMBER_NONE;
+	m->life = MEMBER_NONE; /* model: reap */
 	if (SLOT_STATE(word) == SLOT_FREE || SLOT_GEN(word) != m->generation)
 		damage_found(b, a, "a slot was emptied by somebody else");
 	else if (guess_is_wrong(a, s, word) || !embryo_seize(a, s, word))
@@ -133,7 +133,7 @@ static void strays_return(struct ledger *l)
 
 void settle_empty(struct broker *b, struct account *a)
 {
-	if (a->members > 0 || births_are_due(a))
+	if (a->members > 0 || births_are_due(a)) /* model: vacant */
 		return;
 	a->unchecked = false;
 	/* Noticed now, so that it is healed before somebody joins and is turned away for it. */
@@ -155,7 +155,7 @@ void settle_account(struct broker *b, struct account *a, bool inherited)
 		return;
 	}
 	if (inherited || look_is_due(a))
-		births_look(b, a, inherited);
+		births_look(b, a, inherited); /* model: look */
 	if (!a->damaged)
 		orphans_place(b, a);
 	bool reaped = dying_reap_all(b, a);
@@ -186,7 +186,7 @@ void settle_exec(struct broker *b, struct account *a, uint32_t s)
 {
 	unseen_forget(b, a, s);
 	a->member[s].counted = a->member[s].looked_at = false;
-	embryos_settle(b, a, s);
+	embryos_settle(b, a, s); /* model: renewal */
 	CRASH_POINT(EXEC_EMBRYOS);
 	transfer_settle(a->ledger, s);
 	CRASH_POINT(EXEC_SETTLED);

@@ -18,7 +18,7 @@ enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, stru
 	 * not 0, and a count too high only makes it look once more. */
 	__atomic_fetch_add(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
 	CRASH_POINT(EMBRYO_COUNTED);
-	int s = slot_claim(l, SLOT_EMBRYO, g->slot);
+	int s = slot_claim(l, SLOT_EMBRYO, g->slot); /* model: conceive */
 	if (s < 0) {
 		__atomic_fetch_sub(&l->slot[g->slot].embryos, 1, __ATOMIC_ACQ_REL);
 		return REASON_SLOTS;
@@ -31,7 +31,7 @@ enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, stru
 		return reason;
 	}
 	CRASH_POINT(EMBRYO_FUNDED);
-	object_inherit(l, g->slot, e.slot);
+	object_inherit(l, g->slot, e.slot); /* model: inherit, conceived */
 	CRASH_POINT(EMBRYO_INHERITED);
 	bell_ring(l);
 	CRASH_POINT(EMBRYO_CONCEIVED);
@@ -74,7 +74,7 @@ static bool embryo_settle(struct ledger *l, struct embryo e, uint32_t pages)
 
 bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid)
 {
-	if (!embryo_settle(l, e, pages))
+	if (!embryo_settle(l, e, pages)) /* model: adopt */
 		return false;
 	CRASH_POINT(EMBRYO_SETTLED);
 	__atomic_fetch_add(&l->header.forks, 1, __ATOMIC_RELAXED);
@@ -86,7 +86,7 @@ bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid
 
 void embryo_release(struct ledger *l, uint32_t parent, struct embryo e)
 {
-	object_drop_all(l, parent, e.slot);
+	object_drop_all(l, parent, e.slot); /* model: release */
 	CRASH_POINT(EMBRYO_DROPPED);
 	transfer_reap(l, parent, e.slot);
 	CRASH_POINT(EMBRYO_EMPTIED);

@@ -32,7 +32,7 @@ static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 static bool fund_from_account(const struct gather *g, uint32_t target, uint32_t spare, uint32_t pages)
 {
 	struct ledger *l = g->ledger;
-	if (transfer_fund(l, g->slot, target, pages))
+	if (transfer_fund(l, g->slot, target, pages)) /* model: fund, gather */
 		return true;
 	return sweep(g, spare, pages) && transfer_fund(l, g->slot, target, pages);
 }
@@ -68,7 +68,7 @@ static bool take_nearby(const struct gather *g, uint32_t pages)
 	struct purse *own = &g->ledger->slot[g->slot].purse;
 	/* A sibling may sweep our slack at any moment, so look, fund and take again. */
 	for (int tries = 0; tries < 16; tries++) {
-		if (purse_take(own, pages))
+		if (purse_take(own, pages)) /* model: take */
 			return true;
 		uint32_t missing = pages - purse_headroom(purse_read(own));
 		if (missing > pages) /* it came back meanwhile */
@@ -92,7 +92,7 @@ enum refusal_reason gather_take(const struct gather *g, uint64_t pages)
 		uint32_t headroom = purse_headroom(purse_read(&g->ledger->slot[g->slot].purse));
 		if (headroom >= pages) /* it came back meanwhile */
 			continue;
-		reason = broker_ask(g, (uint32_t)pages - headroom);
+		reason = broker_ask(g, (uint32_t)pages - headroom); /* model: look */
 		if (reason != REASON_NONE && is_full(g->ledger, pages))
 			asked = ASK_TRIES - 1;
 	}

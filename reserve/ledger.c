@@ -90,7 +90,7 @@ static void object_sweep(struct object *object, uint64_t by)
 void ledger_sweep(struct ledger *l, uint64_t by)
 {
 	const uint64_t nobody = 0;
-	l->header.purse.by = by;
+	l->header.purse.by = by; /* model: clean */
 	CRASH_POINT(SWEEP_SIGNED);
 	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
 		object_sweep(&l->object[o], by);

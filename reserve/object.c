@@ -132,9 +132,9 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 /* The object is CLAIMED in the name of the actor `s`: its alone to empty. */
 static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)
 {
-	transfer_from_object(l, s, o);
+	transfer_from_object(l, s, o); /* model: RELEASE_EMPTY */
 	CRASH_POINT(OBJECT_EMPTIED);
-	bool freed = object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE));
+	bool freed = object_move(l, o, word, OBJECT_WORD(OBJECT_GEN(word) + 1, 0, OBJECT_FREE)); /* model: RELEASE_FREE */
 	CRASH_POINT(OBJECT_FREED);
 	return freed;
 }
@@ -159,7 +159,7 @@ static uint64_t release_next(uint64_t word, uint32_t s, bool held)
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
 	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
-		uint64_t word = object_read(l, o);
+		uint64_t word = object_read(l, o); /* model: RELEASE_LOOK */
 		enum object_kind kind = OBJECT_KIND(word);
 		bool leaving = (word & OBJECT_LEAVING) != 0;
 		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
@@ -168,13 +168,13 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 		 * again. One that was claimed and never found is its maker's alone. */
 		if ((kind == OBJECT_CLAIMED || leaving) && OBJECT_MAKER(word) != s)
 			return false;
-		bool held = kind != OBJECT_CLAIMED && object_is_held(l, o);
+		bool held = kind != OBJECT_CLAIMED && object_is_held(l, o); /* model: RELEASE_HELD */
 		if (held && !leaving)
 			return false;
 		if (kind == OBJECT_CLAIMED && object_free(l, s, o, word))
 			return true;
 		if (kind != OBJECT_CLAIMED)
-			object_move(l, o, word, release_next(word, s, held));
+			object_move(l, o, word, release_next(word, s, held)); /* model: RELEASE_MOVE */
 		CRASH_POINT(OBJECT_OUTWARDS);
 	}
 	return false;

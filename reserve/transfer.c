@@ -59,7 +59,7 @@ static bool step_apply(struct ledger *l, struct purse *p, int64_t granted, int64
 static void account_release(struct ledger *l, uint32_t s, uint64_t step, uint32_t pages)
 {
 	CRASH_POINT(RELEASE_DEBITED);
-	step_apply(l, &l->header.purse, 0, -(int64_t)pages, sign(s, step + 1));
+	step_apply(l, &l->header.purse, 0, -(int64_t)pages, sign(s, step + 1)); /* model: ACCOUNT_RELEASE */
 	CRASH_POINT(RELEASE_CREDITED);
 }
 
@@ -77,10 +77,10 @@ bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages
 	if (purse_headroom(purse_read(&l->header.purse)) < pages)
 		return false;
 	uint64_t step = intent_open(l, s, INTENT_FUND, target, pages);
-	bool ok = step_apply(l, &l->header.purse, 0, pages, sign(s, step));
+	bool ok = step_apply(l, &l->header.purse, 0, pages, sign(s, step)); /* model: FUND_DEBIT */
 	if (ok) {
 		CRASH_POINT(FUND_DEBITED);
-		step_apply(l, &l->slot[target].purse, pages, 0, sign(s, step + 1));
+		step_apply(l, &l->slot[target].purse, pages, 0, sign(s, step + 1)); /* model: FUND_CREDIT */
 		CRASH_POINT(FUND_CREDITED);
 	}
 	intent_close(l, s);
@@ -97,13 +97,13 @@ uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t
 		uint32_t n = (uint32_t)min_u64(pages, purse_headroom(word));
 		/* An embryo's slack is its child's. The state is read after the signature: if
 		 * the slot changed hands since, so did the signature, and the swap fails. */
-		if (n == 0 || SLOT_STATE(slot_read(l, target)) == SLOT_EMBRYO)
+		if (n == 0 || SLOT_STATE(slot_read(l, target)) == SLOT_EMBRYO) /* model: RETURN_STATE */
 			return 0;
 		/* The amount must be in the intent before the step can happen, so each try
 		 * opens the intent anew. */
 		uint64_t step = intent_open(l, s, INTENT_RETURN, target, n);
 		uint64_t next = PURSE(PURSE_GRANTED(word) - n, PURSE_USED(word));
-		bool ok = purse_swap(p, word, by, next, sign(s, step), l);
+		bool ok = purse_swap(p, word, by, next, sign(s, step), l); /* model: RETURN_DEBIT */
 		if (ok)
 			account_release(l, s, step, n);
 		intent_close(l, s);
@@ -116,10 +116,10 @@ uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t
 bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t pages)
 {
 	uint64_t step = intent_open(l, s, INTENT_OBJECT, object, pages);
-	bool ok = step_apply(l, &l->slot[s].purse, -(int64_t)pages, -(int64_t)pages, sign(s, step));
+	bool ok = step_apply(l, &l->slot[s].purse, -(int64_t)pages, -(int64_t)pages, sign(s, step)); /* model: OBJECT_DEBIT */
 	if (ok) {
 		CRASH_POINT(OBJECT_DEBITED);
-		step_apply(l, &l->object[object].purse, pages, pages, sign(s, step + 1));
+		step_apply(l, &l->object[object].purse, pages, pages, sign(s, step + 1)); /* model: OBJECT_CREDIT */
 		CRASH_POINT(OBJECT_CREDITED);
 	}
 	intent_close(l, s);
@@ -135,7 +135,7 @@ static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, str
 		if (word == 0)
 			return 0;
 		uint64_t step = intent_open(l, s, op, target, n);
-		bool ok = purse_swap(p, word, by, 0, sign(s, step), l);
+		bool ok = purse_swap(p, word, by, 0, sign(s, step), l); /* model: EMPTY_DEBIT */
 		if (ok)
 			account_release(l, s, step, n);
 		intent_close(l, s);
@@ -197,8 +197,8 @@ void transfer_settle(struct ledger *l, uint32_t s)
 	uint32_t target = me->intent_target, pages = me->intent_pages;
 	struct purse *debit = debit_side(l, s, op, target), *credit = credit_side(l, op, target);
 
-	if (debit && credit && purse_was_signed(debit, sign(s, step), l) &&
-	    !purse_was_signed(credit, sign(s, step + 1), l)) {
+	if (debit && credit && purse_was_signed(debit, sign(s, step), l) && /* model: DEBIT_CONFIRMED */
+	    !purse_was_signed(credit, sign(s, step + 1), l)) { /* model: CREDIT_SIGNED, CREDIT_CONFIRMED */
 		/* In flight: in the account's `used`, in no child. The repair signs as
 		 * step + 1 on the account; from RETURN and DESTROY it is their own credit,
 		 * from the others it becomes a RETURN first, so that a second settlement
@@ -211,7 +211,7 @@ void transfer_settle(struct ledger *l, uint32_t s)
 			__atomic_store_n(&me->intent_op, INTENT_RETURN, __ATOMIC_RELEASE);
 			CRASH_POINT(REPAIR_TURNED);
 		}
-		account_release(l, s, step, pages);
+		account_release(l, s, step, pages); /* model: SETTLE_REPAIR */
 	}
-	intent_close(l, s);
+	intent_close(l, s); /* model: SETTLE_CLOSE */
 }

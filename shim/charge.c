@@ -55,7 +55,7 @@ static enum refusal_reason embryo_fund(const struct gather *g, uint64_t entry, u
 	uint32_t slot = (uint32_t)entry - 1;
 	if (entry == 0 || SLOT_GEN(slot_read(g->ledger, slot)) != entry >> 32)
 		return REASON_NONE;
-	enum refusal_reason reason = gather_fund(g, slot, pages);
+	enum refusal_reason reason = gather_fund(g, slot, pages); /* model: paid_more */
 	/* The child may have died and been reaped since; nobody would find these pages in
 	 * an empty slot. (transfer_return leaves an embryo alone.) */
 	if (SLOT_STATE(slot_read(g->ledger, slot)) == SLOT_FREE)

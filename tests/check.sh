@@ -56,9 +56,11 @@ bats_file() { # a bats file: TAP
 section() { printf '%s\n' "$1"; }
 
 section "structure"
-for proof in rooms headers exports crashless man; do
+for proof in rooms headers steps exports crashless man; do
 	one "$proof" "$MAKE" -s --no-print-directory $proof
 done
+section "model"
+one "model" timeout -k 5 100 tests/model/check.sh quick
 section "unit"
 for t in "$BUILD"/tests/test_*; do
 	case $t in *.o | *.d) ;; *) unit "$t" ;; esac
