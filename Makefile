@@ -76,8 +76,12 @@ JEMALLOC ?= $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch)/libj
 $(BUILD)/jemalloc.a: $(JEMALLOC) shim/jemalloc.rename
 	@mkdir -p $(@D)
 	$(Q)$(OBJCOPY) --redefine-syms=shim/jemalloc.rename $(JEMALLOC) $@
-# The two functions of its own that shim/arenas.c stands in front of.
-WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc
+# The functions of its own that shim/arenas.c and shim/tables.c stand in front of, and the size
+# of what the latter must know the layout of.
+WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc \
+           je_base_alloc je_base_alloc_edata je_base_new je_base_boot je_rtree_leaf_elm_lookup_hard
+TREE_BYTES := $(shell nm -S $(JEMALLOC) 2>/dev/null | sed -n 's/^[0-9a-f]* \([0-9a-f]*\) B je_arena_emap_global$$/0x\1/p')
+$(BUILD)/shim/tables.o: override CPPFLAGS += -DJEMALLOC_TREE_BYTES=$(TREE_BYTES)
 $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map
 	$(Q)$(LINK) -shared -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
 	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@ $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm

@@ -31,6 +31,7 @@
 #include "shim/map.h"
 #include "shim/refuse.h"
 #include "shim/self.h"
+#include "shim/tables.h"
 #include "shim/vmas.h"
 
 extern const char *je_malloc_conf, *je_malloc_conf_2_conf_harder;
@@ -42,8 +43,6 @@ const char *je_malloc_conf = "narenas:8,dirty_decay_ms:2000,muzzy_decay_ms:0,max
 const char *je_malloc_conf_2_conf_harder = "dss:disabled,retain:true,hpa:false";
 
 extern int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size);
-
-#define HUGE_BYTES ((size_t)2 << 20)
 
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	enum refusal_reason refused; /* the note: why a door said no */
@@ -141,6 +140,17 @@ static void *decommit(void *addr, size_t bytes, int flags)
 	return addr;
 }
 
+/* What jemalloc is to get: its tables must be able to name it. */
+static void *covered(long r, size_t bytes)
+{
+	if (unlikely(raw_failed(r)))
+		return charged(r, 0, REASON_NONE);
+	if (likely(tables_cover((uintptr_t)r, bytes)))
+		return (void *)r;
+	map_munmap((void *)r, bytes, CATEGORY_HEAP);
+	return MAP_FAILED;
+}
+
 /* Addresses alone. More than the account may ever hold would only be kept for nothing;
  * told that there are none, jemalloc asks for exactly what it needs. */
 static void *reserve(void *addr, size_t bytes, int flags)
@@ -149,37 +159,19 @@ static void *reserve(void *addr, size_t bytes, int flags)
 	if (self.state == SELF_MEMBER && pages_of(bytes) > self.ledger->header.limit &&
 	    self.ledger->header.mode == ACCOUNT_ENFORCE)
 		return MAP_FAILED;
-	return charged(map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason), 0, REASON_NONE);
-}
-
-/* jemalloc's own tables want to be aligned to a huge page, for which it maps twice what it
- * needs; that would be charged for a moment, and refused in an account that is nearly full.
- * NULL: no addresses. */
-static void *aligned_reserve(size_t bytes)
-{
-	long r = raw_mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (raw_failed(r))
-		return NULL;
-	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
-	if (at != start)
-		raw_munmap((void *)start, at - start);
-	raw_munmap((void *)(at + bytes), start + HUGE_BYTES - at);
-	return (void *)at;
+	return covered(map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason), bytes);
 }
 
 static void *commit_new(void *addr, size_t bytes, int prot, int flags)
 {
 	enum refusal_reason reason;
-	bool align = !addr && bytes % HUGE_BYTES == 0;
-	void *at = align ? aligned_reserve(bytes) : addr;
-	if (align && !at) {
-		here.error = errno;
-		return MAP_FAILED;
+	if (tables_want_block()) {
+		long r = tables_block(bytes, &reason);
+		return charged(r, bytes, reason);
 	}
-	long r = map_mmap(at, bytes, prot, align ? flags | MAP_FIXED : flags, -1, 0, CATEGORY_HEAP, &reason);
-	if (raw_failed(r) && align)
-		raw_munmap(at, bytes);
-	return charged(r, bytes, reason);
+	long r = map_mmap(addr, bytes, prot, flags, -1, 0, CATEGORY_HEAP, &reason);
+	void *p = charged(r, bytes, reason);
+	return p == MAP_FAILED ? p : covered(r, bytes);
 }
 
 void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset);
@@ -304,19 +296,22 @@ int heap_door_trylock(pthread_mutex_t *lock)
 	return error;
 }
 
-int heap_door_lock(pthread_mutex_t *lock);
 int heap_door_lock(pthread_mutex_t *lock)
 {
 	here.locks++;
 	return pthread_mutex_lock(lock);
 }
 
-int heap_door_unlock(pthread_mutex_t *lock);
 int heap_door_unlock(pthread_mutex_t *lock)
 {
 	int error = pthread_mutex_unlock(lock);
 	here.locks--;
 	return error;
+}
+
+void heap_refused(enum refusal_reason reason)
+{
+	refuse(reason);
 }
 
 bool heap_is_locked(void)
@@ -328,6 +323,7 @@ bool heap_is_locked(void)
 static void heap_in_child(void)
 {
 	here.locks = 0;
+	tables_child();
 	vmas_child();
 	arenas_child();
 }

@@ -3,8 +3,11 @@
  * functions that programs call are in shim/malloc.c. */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "include/ledger.h"
 
 /* Gives back every page that the heap holds and does not need, before a member is refused
  * something. True if there was one; false also where it cannot be done: within a purge,
@@ -18,6 +21,15 @@ bool heap_trim(void);
 /* Is the calling thread inside jemalloc, holding one of its locks? Then malloc would wait
  * for itself. */
 bool heap_is_locked(void);
+
+/* --- for shim/tables.c, in the middle of jemalloc --- */
+
+/* What jemalloc asked for is refused to this thread, as if by one of its doors. */
+void heap_refused(enum refusal_reason reason);
+
+/* As jemalloc takes its locks, and counted with them. */
+int heap_door_lock(pthread_mutex_t *lock);
+int heap_door_unlock(pthread_mutex_t *lock);
 
 /* --- for shim/malloc.c: an allocation that failed --- */
 

@@ -12,6 +12,7 @@
 #include "shim/map.h"
 #include "shim/self.h"
 #include "shim/spans.h"
+#include "shim/tables.h"
 
 static struct spans data = { .category = CATEGORY_IMAGE };
 
@@ -37,7 +38,8 @@ static void headers_find(struct fresh *f, uintptr_t base, const ElfW(Phdr) *h, i
 {
 	for (int i = 0; i < n; i++) {
 		struct segment s = { .addr = base + h[i].p_vaddr, .bytes = h[i].p_memsz };
-		if (h[i].p_type != PT_LOAD || !(h[i].p_flags & PF_W) || spans_has(&data, s.addr, s.bytes))
+		if (h[i].p_type != PT_LOAD || !(h[i].p_flags & PF_W) || tables_are_in(s.addr, s.bytes) ||
+		    spans_has(&data, s.addr, s.bytes))
 			continue;
 		if (f->n == FRESH)
 			f->more = true;

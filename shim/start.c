@@ -21,6 +21,7 @@
 #include "shim/next.h"
 #include "shim/raw.h"
 #include "shim/self.h"
+#include "shim/tables.h"
 
 /* Sanitizers own malloc and map terabytes; their runtimes are known by these. */
 extern void __asan_init(void) __attribute__((weak));
@@ -191,6 +192,7 @@ void self_join(void)
 		return;
 	}
 	baseline_find();
+	tables_thin();
 	enum refusal_reason reason = settle_start(reply.renewed != 0);
 	self.state = SELF_MEMBER;
 	charge_categories_start();
