@@ -51,6 +51,7 @@ TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 STRESS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/stress_*.c))
 PROBES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/probes/*.c))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/programs/*.c))
+BENCH   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/fuzz_main.c tests/fuzz_world.c,$(wildcard tests/fuzz_*.c)))
 # Everything but the two main()s is testable.
 TESTABLE := $(RESERVE) $(filter-out %/main.o,$(DAEMON) $(CLI))
@@ -97,6 +98,9 @@ $(BUILD)/tests/stress_crash: $(BUILD)/points/tests/stress_crash.o $(POINTED)
 $(BUILD)/tests/stress_storm: | $(BUILD)/tests/programs/storm
 $(PROBES) $(PROGRAMS): %: %.o
 	$(Q)$(LINK) -o $@ $< -lutil -ldl
+
+$(BENCH): %: %.o $(RESERVE)
+	$(Q)$(LINK) -o $@ $^
 
 # A fuzzer is linked with libFuzzer, or with a main() that replays inputs (tests/fuzz_main.c).
 # What each puts in the place of functions of ours or of libc:
@@ -173,6 +177,11 @@ fuzz: packages-proofs
 	$(Q)tests/fuzz.sh
 fuzzers: $(FUZZERS)
 
+# What it costs, beside its peers: an hour or two, on a machine that does nothing else.
+bench: packages-bench
+	$(Q)$(MAKE) -s --no-print-directory all $(BENCH)
+	$(Q)tests/bench/bench.py --build $(BUILD) $(BENCH_OPTIONS) $(BENCH_GROUPS)
+
 demo: packages-build
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/demo.sh
@@ -226,6 +235,7 @@ help:
 	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
 	@echo 'make fuzz       hostile input, with clang: FUZZ_SECONDS=60 FUZZ="ledger message ..."'
 	@echo 'make model      every order of steps of the ledger protocol, with spin: MODEL=quick|ci|full'
+	@echo 'make bench      what it costs beside its peers: BENCH_GROUPS="calls redis" BENCH_SUITE=DIR'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|inject|fuzz chooses a build tree'
 
@@ -233,6 +243,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-inject check-storm model fuzz fuzzers demo headers rooms steps exports crashless man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-inject check-storm model fuzz fuzzers bench demo headers rooms steps exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
