@@ -54,6 +54,10 @@ struct pagemap {
  * leaves the map (nodes made so far stay and are used later). */
 int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages);
 
+/* Makes room for the nodes that marking `runs` runs within any `pages` pages may need, for who
+ * does not know yet where that will be. Others may use it up in between. 0, or -ENOMEM. */
+int pagemap_stock(struct pagemap *m, uint64_t runs, uint64_t pages);
+
 /* Marks the range. How many pages were not marked in that plane before (what was charged
  * beyond that is to be given back), or -ENOMEM as above with no mark changed. A page in
  * both planes counts as charged. */

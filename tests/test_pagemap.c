@@ -307,6 +307,20 @@ Test(pagemap, what_was_prepared_cannot_fail)
 	cr_assert_eq(pagemap_set(m, CHARGED, at, PAGES(3 * GIB)), PAGES(3 * GIB));
 }
 
+Test(pagemap, has_in_stock_what_any_place_may_need)
+{
+	struct pagemap *m = map_new();
+	for (int i = 0; i < 3; i++) {
+		uintptr_t at = BASE - (2 * i + 1) * TIB - 3 * PAGE_BYTES;
+		hook_refuse(0, 0);
+		cr_assert_eq(pagemap_stock(m, 2, PAGES(GIB)), 0);
+		REFUSE_ALL();
+		cr_assert_eq(pagemap_set(m, CHARGED, at, 7), 7, "place %d", i);
+		cr_assert_eq(pagemap_set(m, EXEMPT, at + GIB - 7 * PAGE_BYTES, 7), 7, "place %d", i);
+	}
+	cr_assert_eq(pagemap_stock(m, 100000, PAGES(GIB)), -ENOMEM);
+}
+
 Test(pagemap, keeps_room_to_clear_when_memory_says_no)
 {
 	struct pagemap *m = map_new_full(CHARGED);
