@@ -29,6 +29,7 @@
 #include "shim/fork.h"
 #include "shim/handler.h"
 #include "shim/map.h"
+#include "shim/marks.h"
 #include "shim/refuse.h"
 #include "shim/self.h"
 #include "shim/vmas.h"
@@ -58,13 +59,8 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 
 static void *soft_memory(size_t bytes)
 {
-	if (charge_take(pages_of(bytes), CATEGORY_SOLVENT) != REASON_NONE)
-		return NULL;
-	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!raw_failed(r))
-		return (void *)r;
-	charge_give(pages_of(bytes), CATEGORY_SOLVENT);
-	return NULL;
+	uint64_t paid;
+	return marks_own_memory(bytes, &paid);
 }
 
 /* Of the two planes the one that forgets too much, not too little, when it has no memory. */

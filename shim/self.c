@@ -8,6 +8,7 @@
 #include "shim/broker.h"
 #include "shim/charge.h"
 #include "shim/lock.h"
+#include "shim/map.h"
 #include "shim/raw.h"
 #include "shim/shared.h"
 
@@ -115,6 +116,7 @@ void self_become_child(const struct embryo *e)
 {
 	uint64_t pages = SELF_MINE_PAGES(self.mine);
 	slot_lock.word = 0; /* its holder, if any, stayed in the parent */
+	map_child();
 	charge_child_reset(pages);
 	*self.token = 1;
 	if (self.state == SELF_MEMBER && !(e && child_adopt(e, pages)))
