@@ -67,14 +67,6 @@ static void *soft_memory(size_t bytes)
 static struct pagemap soft = { .memory = soft_memory };
 #define SOFT PAGEMAP_EXEMPT
 
-static bool soften(void *addr, size_t bytes)
-{
-	if (raw_failed(map_soften(addr, bytes, CATEGORY_HEAP)))
-		return false;
-	pagemap_set(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
-	return true;
-}
-
 static bool is_soft(const void *addr, size_t bytes)
 {
 	return pagemap_count(&soft, SOFT, (uintptr_t)addr, pages_of(bytes)) == pages_of(bytes);
@@ -82,7 +74,21 @@ static bool is_soft(const void *addr, size_t bytes)
 
 static void soft_forget(const void *addr, size_t bytes)
 {
-	pagemap_clear(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
+	charge_harden(pagemap_clear(&soft, SOFT, (uintptr_t)addr, pages_of(bytes)));
+}
+
+/* Marked before, so that at every instant the charge and the soft pages cover what the kernel
+ * counts. Without memory for the marks the pages stay as they are. */
+static bool soften(void *addr, size_t bytes)
+{
+	int64_t fresh = pagemap_set(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
+	if (fresh < 0)
+		return false;
+	charge_soften((uint64_t)fresh);
+	if (!raw_failed(map_soften(addr, bytes, CATEGORY_HEAP)))
+		return true;
+	soft_forget(addr, bytes);
+	return false;
 }
 
 /* --- the doors: mmap, which is four things --- */

@@ -74,6 +74,7 @@ static void child_join(uint64_t pages)
 	}
 	self.slot = reply.slot;
 	self.generation = reply.generation;
+	charge_soft_show(self.slot);
 	self.broker_pid = reply.pid;
 	/* The broker may have counted us before we spoke up. */
 	struct purse *purse = &self.ledger->slot[self.slot].purse;
@@ -103,6 +104,7 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	uint64_t given = min_u64(due, PURSE_GRANTED(purse_read(&slot->purse)));
 	/* Before it is ours: the audit must not find what was let in without paying. */
 	__atomic_store_n(&slot->credit, (uint32_t)(pages - due), __ATOMIC_RELAXED);
+	charge_soft_show(e->slot);
 	if (!embryo_adopt(self.ledger, *e, (uint32_t)given, pid))
 		return false;
 	self.slot = e->slot;
