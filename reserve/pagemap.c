@@ -575,13 +575,19 @@ static bool range_next_run(const struct pagemap *m, enum pagemap_plane plane, st
 	return true;
 }
 
-bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret)
+bool pagemap_next_within(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, uint64_t pages,
+			 struct pagemap_run *ret)
 {
 	struct range run;
-	if (!range_next_run(m, plane, range_of(from, PAGEMAP_PAGES), &run))
+	if (!range_next_run(m, plane, range_of(from, pages), &run))
 		return false;
 	*ret = (struct pagemap_run){ run.at << PAGE_SHIFT, run.end - run.at };
 	return true;
+}
+
+bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret)
+{
+	return pagemap_next_within(m, plane, from, PAGEMAP_PAGES, ret);
 }
 
 /* --- moving --- */

@@ -102,6 +102,11 @@ struct pagemap_run {
  *     for (uintptr_t at = 0; pagemap_next(m, plane, at, &run); at = run.addr + bytes_of(run.pages)) */
 bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret);
 
+/* The same within the `pages` pages from `from` on: a run is cut at their end, and nothing is
+ * looked at beyond it. */
+bool pagemap_next_within(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, uint64_t pages,
+			 struct pagemap_run *ret);
+
 struct pagemap_usage {
 	uint64_t block_bytes; /* got from `memory` */
 	uint64_t node_bytes;  /* of them in use by nodes */

@@ -51,7 +51,7 @@ static struct mapping mapping_ask(void *addr, size_t bytes, int prot, int flags,
 					 .backing = m.behind.backing, .may_write = m.behind.may_write,
 					 .has_holes = m.behind.has_holes };
 	m.kind = price_of_mmap(request).kind;
-	m.fills = price_of_faults(request).kind == PRICE_OBJECT_FILE;
+	m.fills = request.has_holes && price_of_faults(request).kind == PRICE_OBJECT_FILE;
 	return m;
 }
 

@@ -37,10 +37,9 @@ static uintptr_t runs_collect(enum pagemap_plane plane, uintptr_t at, uintptr_t 
 			      struct lifted *l)
 {
 	struct pagemap_run run;
-	while (at < end && pagemap_next(&marks, plane, at, &run) && run.addr < end) {
+	while (at < end && pagemap_next_within(&marks, plane, at, (end - at) >> PAGE_SHIFT, &run)) {
 		if (l->n[plane] == most)
 			return run.addr;
-		run.pages = min_u64(run.pages, (end - run.addr) >> PAGE_SHIFT);
 		l->run[plane][l->n[plane]++] = run;
 		at = run.addr + bytes_of(run.pages);
 	}
@@ -77,7 +76,7 @@ static uint32_t runs_count(enum pagemap_plane plane, uintptr_t at, uintptr_t end
 {
 	struct pagemap_run run;
 	uint32_t n = 0;
-	for (; at < end && pagemap_next(&marks, plane, at, &run) && run.addr < end; n++)
+	for (; at < end && pagemap_next_within(&marks, plane, at, (end - at) >> PAGE_SHIFT, &run); n++)
 		at = run.addr + bytes_of(run.pages);
 	return n;
 }

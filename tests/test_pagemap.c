@@ -204,6 +204,11 @@ Test(pagemap, walks_runs_over_every_kind_of_boundary)
 	cr_assert(pagemap_next(m, EXEMPT, BASE + MIB, &run));
 	cr_assert_eq(run.addr, BASE + MIB, "a run is cut where the search begins");
 	cr_assert_eq(run.pages, 512);
+	cr_assert(pagemap_next_within(m, EXEMPT, BASE + 5 * MIB, PAGES(5 * MIB) + 300, &run));
+	cr_assert_eq(run.addr, BASE + 10 * MIB);
+	cr_assert_eq(run.pages, 300, "and where it ends");
+	cr_assert_not(pagemap_next_within(m, EXEMPT, BASE + 5 * MIB, PAGES(5 * MIB), &run));
+	cr_assert_not(pagemap_next_within(m, EXEMPT, BASE + 10 * MIB, 0, &run));
 }
 
 Test(pagemap, moves_marks_to_another_alignment)
