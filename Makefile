@@ -53,6 +53,8 @@ PROBES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/probes/*.c))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/programs/*.c))
 BENCH   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/fuzz_main.c tests/fuzz_world.c,$(wildcard tests/fuzz_*.c)))
+# The exact test: one program that runs under the shim, one that starts it, libraries to load.
+EXACT   := $(addprefix $(BUILD)/tests/exact/,exact drive small.so large.so)
 # Everything but the two main()s is testable.
 TESTABLE := $(RESERVE) $(filter-out %/main.o,$(DAEMON) $(CLI))
 
@@ -96,6 +98,12 @@ $(filter-out %/stress_crash,$(STRESS)): %: %.o $(RESERVE)
 $(BUILD)/tests/stress_crash: $(BUILD)/points/tests/stress_crash.o $(POINTED)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
 $(BUILD)/tests/stress_storm: | $(BUILD)/tests/programs/storm
+$(BUILD)/tests/exact/exact: $(filter-out %/drive.o,$(call obj,tests/exact)) $(RESERVE)
+	$(Q)$(LINK) -o $@ $^ -ldl
+$(BUILD)/tests/exact/drive: $(BUILD)/tests/exact/drive.o
+	$(Q)$(LINK) -o $@ $<
+$(BUILD)/tests/exact/%.so: $(BUILD)/tests/exact/library/%.o
+	$(Q)$(LINK) -shared -fvisibility=default -o $@ $<
 $(PROBES) $(PROGRAMS): %: %.o
 	$(Q)$(LINK) -o $@ $< -lutil -ldl
 
@@ -138,8 +146,17 @@ $(BUILD)/flags: FORCE
 # -- proofs -------------------------------------------------------------------
 # `check` needs packages that the product does not; it installs what is missing and says so.
 check: packages-check
-	$(Q)$(MAKE) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES) $(FUZZERS)
+	$(Q)$(MAKE) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES) $(FUZZERS) $(EXACT)
 	$(Q)BUILD=$(BUILD) CC='$(CC)' MAKE='$(MAKE)' tests/check.sh
+
+# The charge against the kernel's own count, after each of so many random calls and at so many
+# barriers of four threads. EXACT_SEED= begins elsewhere.
+EXACT_STEPS    ?= 1000000
+EXACT_BARRIERS ?= 100000
+EXACT_SEED     ?= 1
+check-exact: packages-build
+	$(Q)$(MAKE) -s --no-print-directory all $(EXACT)
+	$(Q)$(BUILD)/tests/exact/drive -n $(EXACT_STEPS) -b $(EXACT_BARRIERS) -s $(EXACT_SEED)
 
 # Real programs and longer storms: what .ci/run does beyond `check`.
 check-programs: packages-programs
@@ -230,6 +247,7 @@ help:
 	@echo 'make demo       install what the build lacks, build, and run sort under a budget'
 	@echo 'make check      install what the tests lack, build, and run them'
 	@echo 'make check-programs  PostgreSQL, Redis and others under Solvent (minutes; as root for all of it)'
+	@echo 'make check-exact     the charge against the kernel, after a million random calls (15 minutes)'
 	@echo 'make check-inject    PostgreSQL and Redis start with a refusal at every growth in turn'
 	@echo 'make check-storm     SIGKILL at every step and for STORM_SECONDS=600 at any moment'
 	@echo 'make check-suites    the suites of PostgreSQL and Redis, without Solvent and with it'
@@ -243,6 +261,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-inject check-storm model fuzz fuzzers bench demo headers rooms steps exports crashless man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-exact check-inject check-storm model fuzz fuzzers bench demo headers rooms steps exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -105,6 +105,18 @@ static void *node_new(struct pagemap *m, size_t bytes, enum urgency urgency)
 	return node;
 }
 
+/* What is left in all blocks but for clearing. */
+static uint64_t blocks_room(const struct pagemap *m)
+{
+	uint64_t bytes = 0;
+	/* Acquire: pairs with the push in block_push. */
+	for (const struct pagemap_block *b = __atomic_load_n(&m->block, __ATOMIC_ACQUIRE); b; b = b->older) {
+		uint64_t used = __atomic_load_n(&b->used, __ATOMIC_RELAXED);
+		bytes += used < PAGEMAP_BLOCK_BYTES - BLOCK_KEPT ? PAGEMAP_BLOCK_BYTES - BLOCK_KEPT - used : 0;
+	}
+	return bytes;
+}
+
 /* --- bits --- */
 
 /* The bits of word `w` that lie in [from, end) of its row; the two overlap. */
@@ -466,6 +478,18 @@ int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages)
 	return range_prepare(m, r, MAY_FAIL);
 }
 
+/* A leaf at either end of each run; a gib for each GiB, and a table or two. */
+int pagemap_stock(struct pagemap *m, uint64_t runs, uint64_t pages)
+{
+	uint64_t gibs = pages / GIB_PAGES + 2, tables = pages / TABLE_PAGES + 2;
+	uint64_t bytes = 2 * runs * sizeof(struct leaf) + min_u64(gibs, 2 * runs) * sizeof(struct gib) +
+			 min_u64(tables, 2 * runs) * sizeof(struct pagemap_table);
+	while (blocks_room(m) < bytes)
+		if (!block_push(m))
+			return -ENOMEM;
+	return 0;
+}
+
 int64_t pagemap_set(struct pagemap *m, enum pagemap_plane plane, uintptr_t addr, uint64_t pages)
 {
 	return range_prepare_and_apply(m, addr, pages, set_plane[plane]);
@@ -551,13 +575,19 @@ static bool range_next_run(const struct pagemap *m, enum pagemap_plane plane, st
 	return true;
 }
 
-bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret)
+bool pagemap_next_within(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, uint64_t pages,
+			 struct pagemap_run *ret)
 {
 	struct range run;
-	if (!range_next_run(m, plane, range_of(from, PAGEMAP_PAGES), &run))
+	if (!range_next_run(m, plane, range_of(from, pages), &run))
 		return false;
 	*ret = (struct pagemap_run){ run.at << PAGE_SHIFT, run.end - run.at };
 	return true;
+}
+
+bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret)
+{
+	return pagemap_next_within(m, plane, from, PAGEMAP_PAGES, ret);
 }
 
 /* --- moving --- */

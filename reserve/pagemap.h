@@ -54,6 +54,10 @@ struct pagemap {
  * leaves the map (nodes made so far stay and are used later). */
 int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages);
 
+/* Makes room for the nodes that marking `runs` runs within any `pages` pages may need, for who
+ * does not know yet where that will be. Others may use it up in between. 0, or -ENOMEM. */
+int pagemap_stock(struct pagemap *m, uint64_t runs, uint64_t pages);
+
 /* Marks the range. How many pages were not marked in that plane before (what was charged
  * beyond that is to be given back), or -ENOMEM as above with no mark changed. A page in
  * both planes counts as charged. */
@@ -97,6 +101,11 @@ struct pagemap_run {
  * earlier begins at `from`. False when there is none. Walk them all with
  *     for (uintptr_t at = 0; pagemap_next(m, plane, at, &run); at = run.addr + bytes_of(run.pages)) */
 bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret);
+
+/* The same within the `pages` pages from `from` on: a run is cut at their end, and nothing is
+ * looked at beyond it. */
+bool pagemap_next_within(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, uint64_t pages,
+			 struct pagemap_run *ret);
 
 struct pagemap_usage {
 	uint64_t block_bytes; /* got from `memory` */

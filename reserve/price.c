@@ -39,10 +39,14 @@ enum fact {
 	/* clone, threads */
 	SAME_MEMORY = 1 << 16, /* CLONE_VM */
 	OWN_STACK = 1 << 17,
+	/* mmap of a file */
+	MAY_WRITE = 1 << 18,
+	HOLES = 1 << 19,
 };
 
 enum call {
 	CALL_MMAP,
+	CALL_FAULTS,
 	CALL_MPROTECT,
 	CALL_MREMAP,
 	CALL_BRK,
@@ -69,8 +73,13 @@ static const struct row price_list[] = {
 	{ CALL_MMAP, PRIVATE, { PRICE_NONE, SHARE_NOTHING, "private, not writable" } },
 	{ CALL_MMAP, SHARED | ANON, { PRICE_OBJECT_ANON, SHARE_WHOLE, "shared anonymous memory" } },
 	{ CALL_MMAP, SHARED | TMPFS | WRITE, { PRICE_OBJECT_FILE, SHARE_WHOLE, "shared and writable, on tmpfs" } },
+	{ CALL_MMAP, SHARED | TMPFS | MAY_WRITE, { PRICE_OBJECT_FILE, SHARE_WHOLE, "shared, on tmpfs, may become writable" } },
+	{ CALL_MMAP, SHARED | TMPFS | HOLES, { PRICE_OBJECT_FILE, SHARE_WHOLE, "shared, on tmpfs, reading fills its holes" } },
 	{ CALL_MMAP, SHARED, { PRICE_EXEMPT, SHARE_NOTHING, "shared, the file's own memory" } },
 	{ CALL_MMAP, 0, { PRICE_NONE, SHARE_NOTHING, "neither private nor shared" } },
+
+	{ CALL_FAULTS, PRIVATE | TMPFS | HOLES, { PRICE_OBJECT_FILE, SHARE_WHOLE, "on tmpfs, faults fill its holes" } },
+	{ CALL_FAULTS, 0, { PRICE_NONE, SHARE_NOTHING, "faults make no pages but its own" } },
 
 	{ CALL_MPROTECT, WRITE, { PRICE_PRIVATE, SHARE_UNPAID, "made writable" } },
 	{ CALL_MPROTECT, 0, { PRICE_NONE, SHARE_NOTHING, "not made writable, what was charged stays" } },
@@ -132,7 +141,7 @@ static uint32_t facts_of_type(int flags)
 	}
 }
 
-struct price price_of_mmap(struct price_request r)
+static uint32_t facts_of_mapping(struct price_request r)
 {
 	static const uint32_t facts_of_backing[BACKING_N] = {
 		[BACKING_ANON] = ANON,
@@ -140,11 +149,20 @@ struct price price_of_mmap(struct price_request r)
 		[BACKING_TMPFS] = TMPFS,
 		[BACKING_HUGETLB] = HUGETLB,
 	};
-	return price_find(CALL_MMAP, facts_of_type(r.flags) | facts_of_backing[r.backing] |
-			  fact_if(r.prot & PROT_WRITE, WRITE) |
-			  fact_if(r.flags & MAP_GROWSDOWN, GROWSDOWN) |
-			  fact_if(r.flags & MAP_HUGETLB, HUGETLB) |
-			  fact_if(r.flags & MAP_NORESERVE && r.noreserve_free, NORESERVE));
+	return facts_of_type(r.flags) | facts_of_backing[r.backing] | fact_if(r.prot & PROT_WRITE, WRITE) |
+	       fact_if(r.flags & MAP_GROWSDOWN, GROWSDOWN) | fact_if(r.flags & MAP_HUGETLB, HUGETLB) |
+	       fact_if(r.flags & MAP_NORESERVE && r.noreserve_free, NORESERVE) |
+	       fact_if(r.may_write, MAY_WRITE) | fact_if(r.has_holes, HOLES);
+}
+
+struct price price_of_mmap(struct price_request r)
+{
+	return price_find(CALL_MMAP, facts_of_mapping(r));
+}
+
+struct price price_of_faults(struct price_request r)
+{
+	return price_find(CALL_FAULTS, facts_of_mapping(r));
 }
 
 struct price price_of_mprotect(int prot)

@@ -6,8 +6,8 @@
  * with these differences:
  *   - MAP_NORESERVE costs like any other private writable mapping, unless the account says
  *     noreserve_free (sanitizers, whose shadow would be terabytes);
- *   - a writable shared mapping of tmpfs or a memfd reserves the file's pages, so that a
- *     full budget is ENOMEM here and not SIGBUS later;
+ *   - a mapping of tmpfs or a memfd that can make pages of it reserves the whole file, so
+ *     that a full budget is ENOMEM here and not SIGBUS later;
  *   - MAP_GROWSDOWN is refused: it grows without asking, and the kernel leaks its charge
  *     (mm/vma.c:acct_stack_growth).
  *
@@ -62,12 +62,19 @@ struct price_request {
 	int flags;
 	enum backing backing;
 	bool noreserve_free; /* the account's knob, struct ledger_header */
+	bool may_write;      /* the descriptor is open for writing, too: mprotect may allow it */
+	bool has_holes;      /* the file has fewer pages than it is long */
 };
 
 /* mmap. The mapping replaces what was in its range: forget that first when MAP_FIXED. An
  * mmap that the kernel will refuse (no type, file and MAP_HUGETLB) may still have a price:
  * it is given back with the error. */
 struct price price_of_mmap(struct price_request r);
+
+/* What page faults in a private mapping may add: in a file on tmpfs the pages of its holes, read
+ * or written (mm/shmem.c:shmem_fault), beside the copies that the price above is for. OBJECT_FILE
+ * or NONE; for a shared mapping the price above says it. */
+struct price price_of_faults(struct price_request r);
 
 /* mprotect, pkey_mprotect. Writable: PRIVATE for the unpaid pages. Not writable: nothing,
  * and what was charged stays so: the kernel keeps the charge of whatever was written

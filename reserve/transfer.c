@@ -126,16 +126,19 @@ bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t 
 	return ok;
 }
 
-/* Empties a purse whole, used and granted, in one signed step, back to the account. */
-static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target)
+/* Takes all but `keep` pages out of a purse, used and granted, in one signed step, back to
+ * the account. */
+static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target,
+			    uint32_t keep)
 {
 	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
 		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
-		uint32_t n = PURSE_GRANTED(word);
-		if (word == 0)
+		uint64_t next = PURSE(min_u64(PURSE_GRANTED(word), keep), min_u64(PURSE_USED(word), keep));
+		uint32_t n = PURSE_GRANTED(word) - PURSE_GRANTED(next);
+		if (word == next)
 			return 0;
 		uint64_t step = intent_open(l, s, op, target, n);
-		bool ok = purse_swap(p, word, by, 0, sign(s, step), l); /* model: EMPTY_DEBIT */
+		bool ok = purse_swap(p, word, by, next, sign(s, step), l); /* model: EMPTY_DEBIT */
 		if (ok)
 			account_release(l, s, step, n);
 		intent_close(l, s);
@@ -147,12 +150,17 @@ static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, str
 
 uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object)
 {
-	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object);
+	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, 0);
+}
+
+uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t keep)
+{
+	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, keep);
 }
 
 uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)
 {
-	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target);
+	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target, 0);
 }
 
 /* The purse whose debit is the first step of an intent, and the one of its credit;

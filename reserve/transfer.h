@@ -38,6 +38,10 @@ bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t 
 /* Everything charged to the object goes back to the account. Returns how many pages. */
 uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object);
 
+/* As above, but `keep` pages stay the object's: a file became shorter. 0 if it has no more
+ * than that. */
+uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t keep);
+
 /* Everything in the purse of `target`, used or not, goes back to the account: a dead
  * member's last settlement, or an embryo that will not be born. Returns the grant. */
 uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target);

@@ -18,14 +18,18 @@
 #include <libunwind.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "include/base.h"
 #include "shim/afford.h"
+#include "shim/charge.h"
 #include "shim/confined.h"
 #include "shim/handler.h"
 #include "shim/heap.h"
 #include "shim/loaded.h"
+#include "shim/lock.h"
+#include "shim/marks.h"
 #include "shim/next.h"
 #include "shim/origin.h"
 #include "shim/peek.h"
@@ -58,13 +62,32 @@ static int attempts;
 static bool is_ready;
 
 /* The account is full when it is loaded, and loading allocates. So that much heap is kept
- * from the start, untouched, and let go just before. */
+ * from the start, untouched, and let go just before. And its data, with that of the libraries
+ * it needs, is to be paid for: with the charge of a mapping that nobody uses. */
 #define BALLAST_BYTES ((size_t)128 << 10)
-static void *ballast;
+#define BALLAST_DATA_BYTES ((size_t)112 << 10) /* 26 pages are needed on Debian 12 */
+static void *ballast, *ballast_data;
 
 __attribute__((constructor(102))) static void blame_start(void)
 {
 	ballast = malloc(BALLAST_BYTES);
+	long r = raw_mmap(NULL, BALLAST_DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (!raw_failed(r))
+		ballast_data = (void *)r;
+}
+
+/* The mapping goes, its charge stays: how many pages that is. */
+static uint64_t ballast_drop(void)
+{
+	struct lifted l = { .charged = 0 };
+	free(ballast);
+	ballast = NULL;
+	if (ballast_data) {
+		marks_lift((uintptr_t)ballast_data, pages_of(BALLAST_DATA_BYTES), &l);
+		raw_munmap(ballast_data, BALLAST_DATA_BYTES);
+		ballast_data = NULL;
+	}
+	return l.charged;
 }
 
 static __thread __attribute__((tls_model("initial-exec"))) bool walking;
@@ -232,17 +255,23 @@ static bool first_use_apart(struct walk *w)
 	return r > 0;
 }
 
+/* A library that was not paid for is found again by the next who settles (shim/loaded.h). */
+static void *library_load(const char *name)
+{
+	uint64_t refused, paid = ballast_drop();
+	void *library = next()->dlopen(name, RTLD_NOW | RTLD_LOCAL);
+	if (library && loaded_settle(&paid, &refused) != REASON_NONE)
+		loaded_owe(0);
+	charge_give(paid, CATEGORY_IMAGE);
+	return library;
+}
+
 static bool unwinder_load(struct walk *w)
 {
 	unw_accessors_t accessors = { find_proc_info, put_unwind_info, get_dyn_info_list_addr, access_mem,
 				      access_reg,     access_fpreg,    resume,		       get_proc_name };
-	free(ballast);
-	ballast = NULL;
-	void *library = next()->dlopen("libunwind-x86_64.so.8", RTLD_NOW | RTLD_LOCAL);
-	if (!library)
-		return false;
-	loaded_owe(0);
-	if (!functions_find(library))
+	void *library = library_load("libunwind-x86_64.so.8");
+	if (!library || !functions_find(library))
 		return false;
 	unwinder.space = unwinder.create_addr_space(&accessors, 0);
 	return unwinder.space && first_use_apart(w);
@@ -303,20 +332,13 @@ static int frames_collect(struct walk *w, uintptr_t *frames, int n)
 	return found;
 }
 
-static uint64_t signals_swap(uint64_t mask)
-{
-	uint64_t old = 0;
-	raw_call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &old, sizeof mask);
-	return old;
-}
-
 __attribute__((noinline)) int blame_walk(uintptr_t *frames, int n, const void *caller)
 {
 	struct walk w = { .known_page = 0 };
 	int found = 0;
 	if (walking || heap_is_locked() || space_is_borrowed())
 		return 0;
-	uint64_t signals = signals_swap(UINT64_MAX);
+	uint64_t signals = signals_block();
 	walking = true;
 	registers_read(w.reg);
 	if (walker_enter()) {
@@ -325,6 +347,6 @@ __attribute__((noinline)) int blame_walk(uintptr_t *frames, int n, const void *c
 		walker_leave();
 	}
 	walking = false;
-	signals_swap(signals);
+	signals_restore(signals);
 	return found;
 }

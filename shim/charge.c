@@ -198,6 +198,37 @@ enum refusal_reason charge_take(uint64_t pages, enum category category)
 	return reason;
 }
 
+/* Copied by fork, like the pages it counts. */
+static uint64_t soft;
+
+static void soft_add(uint64_t pages)
+{
+	if (unlikely(self_is_copy()))
+		self_become_child(NULL);
+	/* Relaxed, all: before a charge is given back, which is a release in the purse. */
+	__atomic_fetch_add(&soft, pages, __ATOMIC_RELAXED);
+	if (self.state == SELF_MEMBER && !self_is_buried())
+		__atomic_fetch_add(&self.ledger->slot[self.slot].soft, (uint32_t)pages, __ATOMIC_RELAXED);
+}
+
+void charge_soften(uint64_t pages)
+{
+	if (pages != 0)
+		soft_add(pages);
+}
+
+void charge_harden(uint64_t pages)
+{
+	if (pages != 0)
+		soft_add(-pages);
+}
+
+void charge_soft_show(uint32_t slot)
+{
+	uint64_t pages = __atomic_load_n(&soft, __ATOMIC_RELAXED);
+	__atomic_store_n(&self.ledger->slot[slot].soft, (uint32_t)pages, __ATOMIC_RELAXED);
+}
+
 static void trim(void)
 {
 	struct self_lock lock;

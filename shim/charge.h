@@ -18,6 +18,14 @@ void charge_recategorise(uint64_t pages, enum category from, enum category to);
 /* Counts pages that were charged in the purse by other means (under self_lock). */
 void charge_note(uint64_t pages, enum category category);
 
+/* Pages of the heap that are to be uncharged and stay writable, so that the kernel goes on
+ * counting them (shim/heap.c); they are shown in the slot, for audits. Call it before they are
+ * uncharged. And the opposite, after they were charged again or unmapped. */
+void charge_soften(uint64_t pages);
+void charge_harden(uint64_t pages);
+/* Shows them in that slot, of ours or about to be. */
+void charge_soft_show(uint32_t slot);
+
 /* What this address space is charged at this moment, in pages. */
 uint64_t charge_mine(void);
 

@@ -22,6 +22,7 @@
 #include "shim/door.h"
 #include "shim/inject.h"
 #include "shim/loaded.h"
+#include "shim/lock.h"
 #include "shim/next.h"
 #include "shim/raw.h"
 #include "shim/self.h"
@@ -29,13 +30,6 @@
 /* The fork this thread is in the middle of. The child finds it here, in its copy of this
  * variable and of the stack: pthread_atfork handlers take no argument. */
 static __thread __attribute__((tls_model("initial-exec"))) struct birth *under_way;
-
-static uint64_t signals_swap(uint64_t mask)
-{
-	uint64_t old = 0;
-	raw_call4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &old, sizeof mask);
-	return old;
-}
 
 /* --- the parent, before --- */
 
@@ -74,7 +68,7 @@ static enum refusal_reason birth_pay(struct birth *b, uint64_t *ret_pages)
 
 static bool birth_refuse(const struct birth *b, uint64_t pages, enum refusal_reason reason)
 {
-	signals_swap(b->signals);
+	signals_restore(b->signals);
 	door_refused(OP_FORK, bytes_of(pages), reason);
 	errno = reason == REASON_SLOTS ? EAGAIN : ENOMEM;
 	return false;
@@ -89,7 +83,7 @@ bool birth_begin(struct birth *b)
 	if (self.state != SELF_MEMBER)
 		return true;
 	loaded_settle_due();
-	b->signals = signals_swap(UINT64_MAX);
+	b->signals = signals_block();
 	enum refusal_reason reason = birth_pay(b, &pages);
 	/* What a purge gives back is not inherited either, so the price is asked again. */
 	if (afford_may_help(reason) && afford_purge())
@@ -145,7 +139,7 @@ void birth_end(struct birth *b, pid_t pid)
 		birth_parent(b, pid);
 	else if (under_way == b)
 		birth_child(b);
-	signals_swap(b->signals);
+	signals_restore(b->signals);
 }
 
 static void fork_in_child(void)

@@ -29,6 +29,7 @@
 #include "shim/fork.h"
 #include "shim/handler.h"
 #include "shim/map.h"
+#include "shim/marks.h"
 #include "shim/refuse.h"
 #include "shim/self.h"
 #include "shim/tables.h"
@@ -57,26 +58,13 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 
 static void *soft_memory(size_t bytes)
 {
-	if (charge_take(pages_of(bytes), CATEGORY_SOLVENT) != REASON_NONE)
-		return NULL;
-	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!raw_failed(r))
-		return (void *)r;
-	charge_give(pages_of(bytes), CATEGORY_SOLVENT);
-	return NULL;
+	uint64_t paid;
+	return marks_own_memory(bytes, &paid);
 }
 
 /* Of the two planes the one that forgets too much, not too little, when it has no memory. */
 static struct pagemap soft = { .memory = soft_memory };
 #define SOFT PAGEMAP_EXEMPT
-
-static bool soften(void *addr, size_t bytes)
-{
-	if (raw_failed(map_soften(addr, bytes, CATEGORY_HEAP)))
-		return false;
-	pagemap_set(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
-	return true;
-}
 
 static bool is_soft(const void *addr, size_t bytes)
 {
@@ -85,7 +73,21 @@ static bool is_soft(const void *addr, size_t bytes)
 
 static void soft_forget(const void *addr, size_t bytes)
 {
-	pagemap_clear(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
+	charge_harden(pagemap_clear(&soft, SOFT, (uintptr_t)addr, pages_of(bytes)));
+}
+
+/* Marked before, so that at every instant the charge and the soft pages cover what the kernel
+ * counts. Without memory for the marks the pages stay as they are. */
+static bool soften(void *addr, size_t bytes)
+{
+	int64_t fresh = pagemap_set(&soft, SOFT, (uintptr_t)addr, pages_of(bytes));
+	if (fresh < 0)
+		return false;
+	charge_soften((uint64_t)fresh);
+	if (!raw_failed(map_soften(addr, bytes, CATEGORY_HEAP)))
+		return true;
+	soft_forget(addr, bytes);
+	return false;
 }
 
 /* --- the doors: mmap, which is four things --- */

@@ -122,23 +122,30 @@ void loaded_sweep(void)
 
 /* --- what is settled later --- */
 
-bool loaded_is_owed;
+bool loaded_is_owed, loaded_is_new;
 static uint64_t owed_paid; /* pages charged for it */
 
-void loaded_owe(uint64_t paid)
+static void owe(uint64_t paid)
 {
 	__atomic_fetch_add(&owed_paid, paid, __ATOMIC_RELAXED);
 	__atomic_store_n(&loaded_is_owed, true, __ATOMIC_RELEASE);
 }
 
+void loaded_owe(uint64_t paid)
+{
+	owe(paid);
+	__atomic_store_n(&loaded_is_new, true, __ATOMIC_RELEASE);
+}
+
 void loaded_settle_owed(void)
 {
 	uint64_t refused, paid;
+	__atomic_store_n(&loaded_is_new, false, __ATOMIC_RELAXED);
 	if (!__atomic_exchange_n(&loaded_is_owed, false, __ATOMIC_ACQ_REL))
 		return;
 	paid = __atomic_exchange_n(&owed_paid, 0, __ATOMIC_RELAXED);
 	/* It cannot be refused any more; what could not be paid is asked for again. */
 	if (loaded_settle(&paid, &refused) != REASON_NONE)
-		loaded_owe(0);
+		owe(0);
 	charge_give(paid, CATEGORY_IMAGE);
 }

@@ -24,7 +24,8 @@ void loaded_sweep(void);
 void loaded_owe(uint64_t paid);
 void loaded_settle_owed(void);
 
-extern bool loaded_is_owed;
+/* Something is owed; and it was not asked for yet. */
+extern bool loaded_is_owed, loaded_is_new;
 
 /* For the doors that charge by what is mapped (fork) or come by often enough (threads). */
 static inline void loaded_settle_due(void)

@@ -5,43 +5,23 @@
 #include "shim/map.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
 
-#include "reserve/price.h"
+#include "shim/backing.h"
 #include "shim/charge.h"
+#include "shim/confined.h"
+#include "shim/maps.h"
 #include "shim/marks.h"
+#include "shim/present.h"
 #include "shim/raw.h"
+#include "shim/removal.h"
 #include "shim/self.h"
 #include "shim/shared.h"
-
-#define TMPFS_MAGIC 0x01021994 /* include/uapi/linux/magic.h */
-#define HUGETLBFS_MAGIC 0x958458f6
 
 static bool noreserve_is_free(void)
 {
 	return self.ledger && self.ledger->header.noreserve_free;
-}
-
-/* What stands behind a mapping. A private one that cannot be written is not asked about:
- * whatever it is, it costs nothing now. */
-static enum backing backing_of(int prot, int flags, int fd, struct stat *st)
-{
-	struct statfs fs;
-	if (flags & MAP_ANONYMOUS)
-		return BACKING_ANON;
-	if (((flags & MAP_TYPE) == MAP_PRIVATE && (prot & PROT_WRITE) == 0) ||
-	    raw_failed(raw_call2(SYS_fstat, fd, st)))
-		return BACKING_FILE;
-	if (S_ISCHR(st->st_mode))
-		return st->st_rdev == makedev(1, 5) ? BACKING_ZERO : BACKING_DEVICE;
-	if (!S_ISREG(st->st_mode) || raw_failed(raw_call2(SYS_fstatfs, fd, &fs)))
-		return BACKING_FILE;
-	return (uint32_t)fs.f_type == TMPFS_MAGIC	 ? BACKING_TMPFS :
-	       (uint32_t)fs.f_type == HUGETLBFS_MAGIC ? BACKING_HUGETLB :
-						       BACKING_FILE;
 }
 
 /* --- mmap --- */
@@ -53,12 +33,34 @@ struct mapping {
 	bool fixed;
 	enum category category;
 	enum price_kind kind;
-	uint64_t paid;  /* privately, for pages not charged before */
+	bool fills;	/* and its page faults make pages of the file */
+	struct behind behind;
+	uint64_t paid;	/* privately, for pages not charged before */
 	struct shared_claim claim;
-	uint32_t object; /* of a file; LEDGER_OBJECTS: none */
+	struct shared_holding file;
 };
 
-static enum refusal_reason mapping_pay(struct mapping *m, const struct stat *st)
+static struct mapping mapping_ask(void *addr, size_t bytes, int prot, int flags, int fd, enum category category)
+{
+	struct mapping m = { .addr = (uintptr_t)addr, .file.object = LEDGER_OBJECTS,
+			     .fixed = (flags & MAP_FIXED) != 0, .category = category };
+	behind_find(prot, flags, fd, &m.behind);
+	m.pages = pages_of(bytes) + m.behind.unit - 1;
+	m.pages -= m.pages % m.behind.unit;
+	struct price_request request = { .prot = prot, .flags = flags, .noreserve_free = noreserve_is_free(),
+					 .backing = m.behind.backing, .may_write = m.behind.may_write,
+					 .has_holes = m.behind.has_holes };
+	m.kind = price_of_mmap(request).kind;
+	m.fills = request.has_holes && price_of_faults(request).kind == PRICE_OBJECT_FILE;
+	return m;
+}
+
+static enum refusal_reason file_pay(struct mapping *m)
+{
+	return shared_hold(OBJECT_FILE, m->behind.dev, m->behind.ino, m->behind.pages, &m->file);
+}
+
+static enum refusal_reason price_pay(struct mapping *m)
 {
 	enum refusal_reason reason;
 	switch (m->kind) {
@@ -71,8 +73,7 @@ static enum refusal_reason mapping_pay(struct mapping *m, const struct stat *st)
 	case PRICE_OBJECT_ANON:
 		return shared_claim(m->pages, &m->claim);
 	case PRICE_OBJECT_FILE:
-		return shared_hold(OBJECT_FILE, st->st_dev, st->st_ino, pages_of((uint64_t)st->st_size),
-				   &m->object);
+		return file_pay(m);
 	case PRICE_REFUSED:
 		return REASON_POLICY;
 	default:
@@ -84,15 +85,27 @@ static void mapping_refund(const struct mapping *m)
 {
 	charge_give(m->paid, m->category);
 	shared_cancel(&m->claim);
-	shared_unhold(m->object);
+	shared_unhold(&m->file);
+}
+
+static enum refusal_reason mapping_pay(struct mapping *m)
+{
+	enum refusal_reason reason = price_pay(m);
+	if (reason == REASON_NONE && m->fills)
+		reason = file_pay(m);
+	/* What replaces a mapping must not fail once the old one is gone. */
+	if (reason == REASON_NONE && m->fixed && m->kind != PRICE_NONE &&
+	    pagemap_prepare(&marks, m->addr, m->pages) != 0)
+		reason = REASON_TABLE;
+	if (reason != REASON_NONE)
+		mapping_refund(m);
+	return reason;
 }
 
 /* Private: the new marks; those that stood there already were paid for, by the mapping
  * this one replaced or by a stack that glibc unmapped unseen (shim/thread.c). */
 static int private_mark(struct mapping *m)
 {
-	if (pagemap_clear(&marks, PAGEMAP_EXEMPT, m->addr, m->pages) != 0)
-		shared_unmapped((void *)m->addr, bytes_of(m->pages));
 	int64_t fresh = pagemap_set(&marks, PAGEMAP_CHARGED, m->addr, m->pages);
 	if (fresh < 0)
 		return -ENOMEM;
@@ -104,49 +117,53 @@ static int private_mark(struct mapping *m)
 /* Not private: whatever was charged in the range is no longer. */
 static int other_mark(struct mapping *m)
 {
-	if (pagemap_clear(&marks, PAGEMAP_EXEMPT, m->addr, m->pages) != 0)
-		shared_unmapped((void *)m->addr, bytes_of(m->pages));
 	charge_give(pagemap_clear(&marks, PAGEMAP_CHARGED, m->addr, m->pages), m->category);
 	if (m->kind == PRICE_NONE)
 		return 0;
-	if (pagemap_set(&marks, PAGEMAP_EXEMPT, m->addr, m->pages) < 0)
-		return -ENOMEM;
-	if (m->claim.active) {
-		shared_publish(&m->claim, OBJECT_ANON, 0, 0);
-		m->object = m->claim.object;
+	return pagemap_set(&marks, PAGEMAP_EXEMPT, m->addr, m->pages) < 0 ? -ENOMEM : 0;
+}
+
+/* The range was ours already, or nobody's: what was shared in it has been replaced. The new
+ * one is entered before the old ones go, for they may be of the same object. */
+static int mapping_mark(struct mapping *m)
+{
+	uint32_t replaced = 0;
+	if (pagemap_clear(&marks, PAGEMAP_EXEMPT, m->addr, m->pages) != 0 || shared_is_anything_private())
+		replaced = shared_take(m->addr, m->pages);
+	int error = m->kind == PRICE_PRIVATE ? private_mark(m) : other_mark(m);
+	if (error == 0) {
+		if (m->claim.active) {
+			shared_publish(&m->claim, OBJECT_ANON, 0, 0);
+			m->file.object = m->claim.object;
+		}
+		shared_mapped(&(struct shared_range){ .addr = m->addr, .pages = m->pages, .object = m->file.object,
+						      .is_private = m->fills });
 	}
-	shared_mapped((void *)m->addr, bytes_of(m->pages), m->object);
-	return 0;
+	shared_forget(replaced);
+	return error;
 }
 
 long map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset, enum category category,
 	      enum refusal_reason *ret_reason)
 {
-	struct stat st = { 0 };
 	*ret_reason = REASON_NONE;
 	if (self.state == SELF_OPEN)
 		return raw_mmap(addr, bytes, prot, flags, fd, offset);
-	struct price_request request = { .prot = prot, .flags = flags, .noreserve_free = noreserve_is_free(),
-					 .backing = backing_of(prot, flags, fd, &st) };
-	struct mapping m = { .addr = (uintptr_t)addr, .pages = pages_of(bytes), .object = LEDGER_OBJECTS,
-			     .fixed = (flags & MAP_FIXED) != 0, .category = category,
-			     .kind = price_of_mmap(request).kind };
-	*ret_reason = mapping_pay(&m, &st);
-	/* What replaces a mapping must not fail once the old one is gone. */
-	if (*ret_reason == REASON_NONE && m.fixed && m.kind != PRICE_NONE &&
-	    pagemap_prepare(&marks, m.addr, m.pages) != 0) {
-		mapping_refund(&m);
-		*ret_reason = REASON_TABLE;
-	}
+	struct mapping m = mapping_ask(addr, bytes, prot, flags, fd, category);
+	*ret_reason = mapping_pay(&m);
 	if (*ret_reason != REASON_NONE)
 		return -ENOMEM;
 	long r = raw_mmap(addr, bytes, prot, flags, fd, offset);
 	if (raw_failed(r)) {
 		mapping_refund(&m);
+		/* Before Linux 6.12, and where the file's own mmap fails, the kernel has unmapped
+		 * what it was to replace (mm/vma.c). */
+		if (m.fixed && m.addr % PAGE_BYTES == 0 && !present_whole(m.addr, m.pages))
+			map_sweep(m.addr, m.pages, category);
 		return r;
 	}
 	m.addr = (uintptr_t)r;
-	if ((m.kind == PRICE_PRIVATE ? private_mark(&m) : other_mark(&m)) != 0) {
+	if (mapping_mark(&m) != 0) {
 		/* No memory for a node of the page map: as if it had been refused at once. Never
 		 * of a fixed mapping, so nothing was replaced. */
 		raw_munmap((void *)r, bytes);
@@ -168,37 +185,63 @@ long map_munmap(void *addr, size_t bytes, enum category category)
 	    left > PAGEMAP_PAGES - (at >> PAGE_SHIFT))
 		return raw_munmap(addr, bytes);
 	while (left != 0) {
-		struct lifted l;
-		marks_lift(at, left, &l);
-		long r = raw_munmap((void *)at, bytes_of(l.pages));
-		if (raw_failed(r)) {
-			marks_lay(&l, at, l.pages);
-			return r;
-		}
-		if (l.n[PAGEMAP_EXEMPT] != 0)
-			shared_unmapped((void *)at, bytes_of(l.pages));
-		charge_give(l.charged, category);
-		at += bytes_of(l.pages);
-		left -= l.pages;
+		struct removal r;
+		removal_begin(at, left, &r);
+		uint64_t pages = r.lifted.pages;
+		long result = raw_munmap((void *)at, bytes_of(pages));
+		if (raw_failed(result))
+			removal_undo(&r, 0, pages);
+		charge_give((uint64_t)removal_end(&r), category);
+		if (raw_failed(result))
+			return result;
+		at += bytes_of(pages);
+		left -= pages;
 	}
 	return 0;
 }
 
 /* --- mprotect --- */
 
-/* How many pages from `at` are mapped without a hole. msync with MS_ASYNC does nothing but
- * look (mm/msync.c) and says ENOMEM when it meets one. */
-static uint64_t mapped_prefix(uintptr_t at, uint64_t pages)
+static long protect(uintptr_t at, uint64_t bytes, int prot, int pkey)
 {
-	uint64_t low = 0, high = pages;
-	while (low < high) {
-		uint64_t middle = low + (high - low + 1) / 2;
-		if (raw_failed(raw_call3(SYS_msync, at, bytes_of(middle), MS_ASYNC)))
-			high = middle - 1;
-		else
-			low = middle;
+	return pkey == -1 ? raw_call3(SYS_mprotect, at, bytes, prot) :
+			    raw_call4(SYS_pkey_mprotect, at, bytes, prot, pkey);
+}
+
+/* How many pages from `at` on are writable, at most `pages`. */
+static uint64_t writable_prefix(struct maps *m, uintptr_t at, uint64_t pages)
+{
+	struct maps_entry e;
+	uintptr_t from = at, end = at + bytes_of(pages);
+	while (at < end && maps_next(m, &e)) {
+		if (e.end <= at)
+			continue;
+		if (e.start > at || !e.writable)
+			break;
+		at = e.end;
 	}
-	return low;
+	return min_u64((at - from) >> PAGE_SHIFT, pages);
+}
+
+/* The kernel goes from mapping to mapping and stops at the first that it cannot change, having
+ * changed those before (POSIX allows it). Where nobody can say how far it came, it is charged
+ * as far as it may have come, the first hole. */
+static uint64_t protected_prefix(uintptr_t at, uint64_t pages)
+{
+	struct maps m = { .have = 0 };
+	long fd = confined() ? -1 : raw_call4(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+	if (raw_failed(fd))
+		return present_prefix(at, pages);
+	m.fd = (int)fd;
+	uint64_t done = writable_prefix(&m, at, pages);
+	raw_call1(SYS_close, fd);
+	return done;
+}
+
+/* What the kernel refuses before it looks at any mapping (mm/mprotect.c:do_mprotect_pkey). */
+static bool range_is_wrong(uintptr_t at, uint64_t pages)
+{
+	return at % PAGE_BYTES != 0 || pages == 0 || pages > PAGEMAP_PAGES || at + bytes_of(pages) <= at;
 }
 
 long map_mprotect(void *addr, size_t bytes, int prot, int pkey, enum category category,
@@ -207,7 +250,8 @@ long map_mprotect(void *addr, size_t bytes, int prot, int pkey, enum category ca
 	uintptr_t at = (uintptr_t)addr;
 	uint64_t pages = pages_of(bytes);
 	*ret_reason = REASON_NONE;
-	bool costs = self.state != SELF_OPEN && price_of_mprotect(prot).share == SHARE_UNPAID;
+	bool costs = self.state != SELF_OPEN && price_of_mprotect(prot).share == SHARE_UNPAID &&
+		     !range_is_wrong(at, pages);
 	uint64_t unpaid = costs ? pagemap_unpaid(&marks, at, pages) : 0;
 	if (unpaid != 0) {
 		*ret_reason = charge_take(unpaid, category);
@@ -219,11 +263,11 @@ long map_mprotect(void *addr, size_t bytes, int prot, int pkey, enum category ca
 			return -ENOMEM;
 		}
 	}
-	long r = pkey == -1 ? raw_mprotect(addr, bytes, prot) :
-			      raw_call4(SYS_pkey_mprotect, addr, bytes, prot, pkey);
+	long r = protect(at, bytes, prot, pkey);
 	if (unpaid != 0) {
-		/* At a hole the kernel stops, having changed what was before it (POSIX allows). */
-		uint64_t done = !raw_failed(r) ? pages : r == -ENOMEM ? mapped_prefix(at, pages) : 0;
+		uint64_t done = !raw_failed(r) ? pages :
+				r == -EINVAL   ? 0 :
+						 protected_prefix(at, pages);
 		int64_t fresh = pagemap_pay(&marks, at, done);
 		if (fresh >= 0 && (uint64_t)fresh < unpaid)
 			charge_give(unpaid - (uint64_t)fresh, category);
@@ -260,6 +304,32 @@ void map_lost(void *addr, size_t bytes, enum category category)
 	uint64_t pages = ((uintptr_t)addr + bytes - at + PAGE_BYTES - 1) >> PAGE_SHIFT;
 	if (self.state != SELF_OPEN)
 		charge_give(pagemap_clear(&marks, PAGEMAP_CHARGED, at, pages), category);
+}
+
+void map_forget(uintptr_t addr, uint64_t pages, enum category category)
+{
+	while (pages != 0) {
+		struct removal r;
+		removal_begin(addr, pages, &r);
+		addr += bytes_of(r.lifted.pages);
+		pages -= r.lifted.pages;
+		charge_give((uint64_t)removal_end(&r), category);
+	}
+}
+
+bool map_sweep(uintptr_t addr, uint64_t pages, enum category category)
+{
+	long r = present_occupy(addr, pages);
+	if (r == 0) {
+		map_forget(addr, pages, category);
+		raw_munmap((void *)addr, bytes_of(pages));
+		return true;
+	}
+	if (r != -EEXIST || pages <= 1 || present_whole(addr, pages))
+		return false;
+	bool low = map_sweep(addr, pages / 2, category);
+	bool high = map_sweep(addr + bytes_of(pages / 2), pages - pages / 2, category);
+	return low || high;
 }
 
 long map_soften(void *addr, size_t bytes, enum category category)

@@ -10,6 +10,11 @@
 
 extern struct pagemap marks;
 
+/* Zeroed memory of our own, charged like everything: `ret_paid` pages, fewer than it has where
+ * it lies on what is marked as charged still (a stack that libc unmapped unseen). NULL: refused,
+ * or the kernel has none. Async-signal-safe. */
+void *marks_own_memory(size_t bytes, uint64_t *ret_paid);
+
 #define LIFT_RUNS 24
 
 struct lifted {
@@ -17,16 +22,25 @@ struct lifted {
 	uint64_t pages;   /* how much of what was asked is in here */
 	uint64_t charged; /* pages */
 	uint32_t n[PAGEMAP_PLANE_N];
-	struct pagemap_run run[PAGEMAP_PLANE_N][LIFT_RUNS];
+	struct pagemap_run *run[PAGEMAP_PLANE_N]; /* `few`, or memory of its own */
+	size_t more_bytes;			  /* of that; 0: there is none */
+	uint64_t more_paid;			  /* pages */
+	struct pagemap_run few[PAGEMAP_PLANE_N][LIFT_RUNS];
 };
 
 /* Takes the marks out of the first `ret->pages` pages of the range: all of it, unless its
- * marks are in more runs than fit. */
+ * marks are in more runs than fit. Cannot fail, and needs no marks_drop. */
 void marks_lift(uintptr_t addr, uint64_t pages, struct lifted *ret);
 
-/* Lays the first `pages` pages of it at `to`. A mark that cannot be laid (no memory for a
- * node) is lost and its charge stays: too much, never too little. */
-void marks_lay(const struct lifted *l, uintptr_t to, uint64_t pages);
+/* Takes all of them. False: there was no memory to keep them in, and nothing has changed. End
+ * it with marks_drop. */
+bool marks_lift_whole(uintptr_t addr, uint64_t pages, struct lifted *ret);
+void marks_drop(struct lifted *l);
 
-/* How many of the lifted pages at or after page `from` were charged. */
-uint64_t marks_charged_from(const struct lifted *l, uint64_t from);
+/* Sees to it that they can be laid somewhere else. False: no memory for the nodes. */
+bool marks_lay_prepare(const struct lifted *l);
+
+/* Lays the pages [from, end) of it at `to`. Returns for how many of them the charge goes on:
+ * those that were not charged there already. A mark that cannot be laid (no memory for a
+ * node) is lost and its charge stays: too much, never too little. */
+uint64_t marks_lay(const struct lifted *l, uint64_t from, uint64_t end, uintptr_t to);

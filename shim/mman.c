@@ -8,14 +8,22 @@
 #include "shim/afford.h"
 #include "shim/charge.h"
 #include "shim/door.h"
+#include "shim/handler.h"
+#include "shim/loaded.h"
 #include "shim/map.h"
-
-extern void *__curbrk; /* libc's own idea of the break, kept true for whoever reads it */
 
 /* Should the door try again? A refusal that our own idle pages can cure, once. */
 static bool purged(enum refusal_reason reason, int *tries)
 {
 	return afford_may_help(reason) && (*tries)++ == 0 && afford_purge();
+}
+
+/* Libraries whose arrival nobody saw (shim/module.c) are found where the program comes by. */
+static void settle_due(void)
+{
+	/* Relaxed: a hint, the exchange in there decides. */
+	if (unlikely(__atomic_load_n(&loaded_is_new, __ATOMIC_RELAXED)) && !handler_is_running())
+		loaded_settle_owed();
 }
 
 /* What every door says at its end, refused or not. */
@@ -33,6 +41,7 @@ SHIM_EXPORT void *mmap(void *addr, size_t bytes, int prot, int flags, int fd, of
 	enum refusal_reason reason;
 	int tries = 0;
 	long r;
+	settle_due();
 	do
 		r = map_mmap(addr, bytes, prot, flags, fd, offset, CATEGORY_MAP, &reason);
 	while (purged(reason, &tries));
@@ -52,6 +61,7 @@ static int protect(void *addr, size_t bytes, int prot, int pkey)
 	enum refusal_reason reason;
 	int tries = 0;
 	long r;
+	settle_due();
 	do
 		r = map_mprotect(addr, bytes, prot, pkey, CATEGORY_MAP, &reason);
 	while (purged(reason, &tries));
@@ -86,34 +96,29 @@ SHIM_EXPORT void *mremap(void *old, size_t old_bytes, size_t new_bytes, int flag
 	return (void *)mman_result(r, OP_MREMAP, new_bytes, reason);
 }
 
-/* The break cannot say why it stayed; the doors compare (man 2 brk). */
-static long break_set(void *end)
+/* Not reached is what libc calls a failure (misc/brk.c), where the break is now. */
+SHIM_EXPORT int brk(void *end)
 {
 	enum refusal_reason reason;
 	int tries = 0;
-	long now, before = map_brk(NULL, &reason);
+	uintptr_t now;
 	do
-		now = map_brk(end, &reason);
+		now = (uintptr_t)map_brk(end, &reason);
 	while (purged(reason, &tries));
-	__curbrk = (void *)now;
-	uint64_t bytes = (uintptr_t)end > (uintptr_t)before ? (uintptr_t)end - (uintptr_t)before : 0;
-	return mman_result(now == (long)end ? 0 : -ENOMEM, OP_BRK, bytes, reason);
-}
-
-SHIM_EXPORT int brk(void *end)
-{
-	return (int)break_set(end);
+	bool reached = now >= (uintptr_t)end;
+	return (int)mman_result(reached ? 0 : -ENOMEM, OP_BRK, reached ? 0 : (uintptr_t)end - now, reason);
 }
 
 SHIM_EXPORT void *sbrk(intptr_t increment)
 {
 	enum refusal_reason reason;
-	char *now = (char *)map_brk(NULL, &reason);
-	if (increment == 0)
-		return now;
-	bool wraps = increment > 0 ? (uintptr_t)now + (uintptr_t)increment < (uintptr_t)now :
-				     (uintptr_t)now < -(uintptr_t)increment;
-	if (wraps)
-		return (void *)door_result(-ENOMEM);
-	return break_set(now + increment) == 0 ? now : (void *)-1;
+	int tries = 0;
+	long r;
+	do
+		r = map_sbrk(increment, &reason);
+	while (purged(reason, &tries));
+	return (void *)mman_result(r, OP_BRK, increment > 0 ? (uint64_t)increment : 0, reason);
 }
+
+/* Exported by libc, too. */
+SHIM_EXPORT void *__sbrk(intptr_t increment) __attribute__((alias("sbrk"), copy(sbrk)));

@@ -32,6 +32,8 @@
 	X(pthread_join, int, (pthread_t, void **)) \
 	X(thrd_create, int, (thrd_t *, thrd_start_t, void *)) \
 	X(thrd_join, int, (thrd_t, int *)) \
+	X(fallocate, int, (int, int, off_t, off_t)) \
+	X(posix_fallocate, int, (int, off_t, off_t)) \
 	X(dlopen, void *, (const char *, int)) \
 	X(dlmopen, void *, (long, const char *, int)) \
 	X(dlclose, int, (void *))

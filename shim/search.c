@@ -53,29 +53,32 @@ bool search_program(const char *file, char *ret_path, size_t path_bytes)
 /* --- libraries --- */
 
 /* The loader's own list of places for one module, RPATH, LD_LIBRARY_PATH, RUNPATH and the
- * default ones, in order and with $ORIGIN resolved (dlinfo(3)). NULL: it does not say. */
-static Dl_serinfo *places_of(const void *address)
+ * default ones, in order and with $ORIGIN resolved (dlinfo(3)). On the stack: where there is no
+ * memory for it, the library may be there all the same. */
+#define PLACES_BYTES ((size_t)8 << 10)
+
+union places {
+	Dl_serinfo info;
+	char room[PLACES_BYTES];
+};
+
+/* False: it does not say, or there are too many. */
+static bool places_of(const void *address, union places *ret)
 {
 	Dl_info info;
 	struct link_map *module;
 	Dl_serinfo size;
 	if (!dladdr1(address, &info, (void **)&module, RTLD_DL_LINKMAP) ||
-	    dlinfo(module, RTLD_DI_SERINFOSIZE, &size) != 0)
-		return NULL;
-	Dl_serinfo *places = malloc(size.dls_size);
-	if (!places)
-		return NULL;
-	places->dls_size = size.dls_size;
-	places->dls_cnt = size.dls_cnt;
-	if (dlinfo(module, RTLD_DI_SERINFO, places) == 0)
-		return places;
-	free(places);
-	return NULL;
+	    dlinfo(module, RTLD_DI_SERINFOSIZE, &size) != 0 || size.dls_size > sizeof *ret)
+		return false;
+	ret->info.dls_size = size.dls_size;
+	ret->info.dls_cnt = size.dls_cnt;
+	return dlinfo(module, RTLD_DI_SERINFO, &ret->info) == 0;
 }
 
 static bool places_are_equal(const Dl_serinfo *a, const Dl_serinfo *b)
 {
-	if (!a || !b || a->dls_cnt != b->dls_cnt)
+	if (a->dls_cnt != b->dls_cnt)
 		return false;
 	for (unsigned int i = 0; i < a->dls_cnt; i++)
 		if (strcmp(a->dls_serpath[i].dls_name, b->dls_serpath[i].dls_name) != 0)
@@ -85,22 +88,20 @@ static bool places_are_equal(const Dl_serinfo *a, const Dl_serinfo *b)
 
 bool search_is_ours(const void *caller)
 {
-	Dl_serinfo *theirs = places_of(caller), *ours = places_of((const void *)search_is_ours);
-	bool equal = places_are_equal(theirs, ours);
-	free(theirs);
-	free(ours);
-	return equal;
+	union places theirs, ours;
+	return places_of(caller, &theirs) && places_of((const void *)search_is_ours, &ours) &&
+	       places_are_equal(&theirs.info, &ours.info);
 }
 
 bool search_library(const void *caller, const char *name, char *ret_path, size_t path_bytes)
 {
-	Dl_serinfo *places = places_of(caller);
+	union places places;
 	bool found = false;
-	for (unsigned int i = 0; places && !found && i < places->dls_cnt; i++) {
-		const char *dir = places->dls_serpath[i].dls_name;
+	unsigned int n = places_of(caller, &places) ? places.info.dls_cnt : 0;
+	for (unsigned int i = 0; !found && i < n; i++) {
+		const char *dir = places.info.dls_serpath[i].dls_name;
 		found = path_join(dir, strlen(dir), name, ret_path, path_bytes) &&
 			path_is_there(ret_path, R_OK);
 	}
-	free(places);
 	return found;
 }

@@ -11,9 +11,9 @@
 bool search_program(const char *file, char *ret_path, size_t path_bytes);
 
 /* Would the loader look for a bare library name in the same places for the module that
- * contains `caller` as for ours? Allocates. */
+ * contains `caller` as for ours? Takes 16 KiB of stack. */
 bool search_is_ours(const void *caller);
 
 /* The file of the library `name`, bare, in the places where the loader looks for it on
- * behalf of `caller`. False: none (it may still be in ld.so.cache). Allocates. */
+ * behalf of `caller`. False: none (it may still be in ld.so.cache). Takes 8 KiB of stack. */
 bool search_library(const void *caller, const char *name, char *ret_path, size_t path_bytes);

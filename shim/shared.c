@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The table is small (a database has a handful of shared mappings), an array, and only
  * touched under the slot lock with signals blocked. A fork may copy it while another
- * thread is in here; an entry is written before it is counted, so the copy is whole. */
+ * thread is in here; an entry is written before it is counted, so the copy is whole.
+ *
+ * An entry that is taken (removal.h) still holds its object, but is no longer found by its
+ * addresses: the moment the kernel frees them another thread may enter some of its own. */
 #include "shim/shared.h"
 
 #include <sys/mman.h>
@@ -10,17 +13,27 @@
 #include "reserve/transfer.h"
 #include "shim/charge.h"
 #include "shim/inject.h"
+#include "shim/marks.h"
 #include "shim/raw.h"
 #include "shim/self.h"
 
 struct range {
-	uintptr_t start, end;
-	uint32_t object, generation;
+	uintptr_t start, end; /* both 0: of a mapping that is being made */
+	uint32_t generation;
+	uint32_t page;	/* of the object, at the start; for SysV segments */
+	uint32_t taken; /* by whom; 0: it stands */
+	uint16_t object;
+	bool is_private;
 };
 
-#define RANGES 4096
+#define TAKEN_MAKING UINT32_MAX
+
+#define RANGES 3072 /* in 96 KiB */
 static struct range *range; /* RANGES of them, mapped at the first use */
-static uint32_t ranges;
+static uint32_t ranges, private_ranges;
+
+/* Objects with a range that the table had no room for: held until this process ends. */
+static uint64_t kept[LEDGER_OBJECTS / 64];
 
 static bool enter(struct self_lock *lock)
 {
@@ -30,6 +43,29 @@ static bool enter(struct self_lock *lock)
 static uint32_t object_generation(uint32_t o)
 {
 	return OBJECT_GEN(__atomic_load_n(&self.ledger->object[o].state, __ATOMIC_ACQUIRE));
+}
+
+/* --- the table --- */
+
+static bool table_ready(void)
+{
+	if (range)
+		return true;
+	size_t bytes = RANGES * sizeof *range;
+	struct gather g = self_gather();
+	if (gather_take(&g, pages_of(bytes)) != REASON_NONE)
+		return false;
+	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (raw_failed(r)) {
+		purse_give(&self.ledger->slot[self.slot].purse, (uint32_t)pages_of(bytes));
+		return false;
+	}
+	/* Where a stack was that libc unmapped unseen it is charged already. */
+	uint64_t charged = pagemap_count(&marks, PAGEMAP_CHARGED, (uintptr_t)r, pages_of(bytes));
+	purse_give(&self.ledger->slot[self.slot].purse, (uint32_t)charged);
+	charge_note(pages_of(bytes) - charged, CATEGORY_SOLVENT);
+	range = (struct range *)r;
+	return true;
 }
 
 /* --- making and holding --- */
@@ -53,9 +89,9 @@ static enum refusal_reason object_charge(uint32_t o, uint64_t pages)
 
 static enum refusal_reason claim_locked(uint64_t pages, uint32_t *ret_object)
 {
-	int o = object_claim(self.ledger, self.slot);
+	int o = table_ready() ? object_claim(self.ledger, self.slot) : -1;
 	if (o < 0)
-		return REASON_OBJECTS;
+		return range ? REASON_OBJECTS : REASON_TABLE;
 	enum refusal_reason reason = object_charge((uint32_t)o, pages);
 	if (reason != REASON_NONE) {
 		claim_undo((uint32_t)o);
@@ -92,8 +128,28 @@ void shared_cancel(const struct shared_claim *c)
 	self_unlock(&lock);
 }
 
+static uint64_t object_pages(uint32_t o)
+{
+	return PURSE_USED(purse_read(&self.ledger->object[o].purse));
+}
+
+static enum refusal_reason object_grow(uint32_t o, uint64_t pages, uint64_t *ret_added)
+{
+	uint64_t has = object_pages(o);
+	enum refusal_reason reason = has < pages ? object_charge(o, pages - has) : REASON_NONE;
+	*ret_added = has < pages && reason == REASON_NONE ? pages - has : 0;
+	return reason;
+}
+
+static void object_shrink_by(uint32_t o, uint64_t pages)
+{
+	uint64_t has = object_pages(o);
+	if (pages != 0 && pages <= has)
+		transfer_shrink_object(self.ledger, self.slot, o, (uint32_t)(has - pages));
+}
+
 static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
-				       uint32_t *ret_object)
+				       uint32_t *ret_object, uint64_t *ret_added)
 {
 	int o = object_find_hold(self.ledger, self.slot, kind, key_a, key_b);
 	if (o < 0) {
@@ -103,12 +159,15 @@ static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, ui
 		return reason;
 	}
 	*ret_object = (uint32_t)o;
-	uint64_t has = PURSE_USED(purse_read(&self.ledger->object[o].purse));
-	return has < pages ? object_charge((uint32_t)o, pages - has) : REASON_NONE;
+	if (!table_ready())
+		return REASON_TABLE;
+	return object_grow((uint32_t)o, pages, ret_added);
 }
 
 static bool is_mapped(uint32_t o)
 {
+	if (kept[o / 64] >> o % 64 & 1)
+		return true;
 	for (uint32_t i = 0; i < ranges; i++)
 		if (range[i].object == o)
 			return true;
@@ -122,155 +181,308 @@ static void let_go(uint32_t o)
 	object_let_go(self.ledger, self.slot, self.slot, o);
 }
 
+static void range_add(struct range r);
+static void range_remove(uint32_t i);
+
+/* From now on until its addresses are known, so that no other thread lets it go meanwhile. */
+static void making_add(uint32_t o)
+{
+	range_add((struct range){ .object = (uint16_t)o, .generation = object_generation(o), .taken = TAKEN_MAKING });
+}
+
+static void making_remove(uint32_t o)
+{
+	for (uint32_t i = 0; i < ranges; i++)
+		if (range[i].object == o && range[i].taken == TAKEN_MAKING) {
+			range_remove(i);
+			return;
+		}
+}
+
 enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
-				uint32_t *ret_object)
+				struct shared_holding *ret)
 {
 	struct self_lock lock;
-	*ret_object = LEDGER_OBJECTS;
+	*ret = (struct shared_holding){ .object = LEDGER_OBJECTS };
 	if (!enter(&lock))
 		return REASON_NONE;
 	uint32_t o = LEDGER_OBJECTS;
-	enum refusal_reason reason = hold_locked(kind, key_a, key_b, pages, &o);
-	if (reason != REASON_NONE && o < LEDGER_OBJECTS)
+	enum refusal_reason reason = hold_locked(kind, key_a, key_b, pages, &o, &ret->added);
+	if (reason == REASON_NONE)
+		making_add(o);
+	else if (o < LEDGER_OBJECTS)
 		let_go(o);
-	else
-		*ret_object = o;
+	if (reason == REASON_NONE)
+		ret->object = o;
 	self_unlock(&lock);
 	return reason;
 }
 
-bool shared_is_held(enum object_kind kind, uint64_t key_a, uint64_t key_b)
-{
-	for (uint32_t i = 0; i < __atomic_load_n(&ranges, __ATOMIC_ACQUIRE); i++) {
-		const struct object *o = &self.ledger->object[range[i].object];
-		if (OBJECT_KIND(__atomic_load_n(&o->state, __ATOMIC_ACQUIRE)) == kind && o->key_a == key_a &&
-		    o->key_b == key_b)
-			return true;
-	}
-	return false;
-}
-
-void shared_unhold(uint32_t object)
+void shared_unhold(const struct shared_holding *h)
 {
 	struct self_lock lock;
-	if (object >= LEDGER_OBJECTS || !enter(&lock))
+	if (h->object >= LEDGER_OBJECTS || !enter(&lock))
 		return;
-	let_go(object);
+	object_shrink_by(h->object, h->added);
+	making_remove(h->object);
+	let_go(h->object);
 	self_unlock(&lock);
 }
 
 /* --- the ranges --- */
 
-static bool table_ready(void)
+static void range_add(struct range r)
 {
-	if (range)
-		return true;
-	size_t bytes = RANGES * sizeof *range;
-	struct gather g = self_gather();
-	if (gather_take(&g, pages_of(bytes)) != REASON_NONE)
-		return false;
-	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (raw_failed(r)) {
-		purse_give(&self.ledger->slot[self.slot].purse, (uint32_t)pages_of(bytes));
-		return false;
+	if (!table_ready() || ranges == RANGES) {
+		kept[r.object / 64] |= 1ull << r.object % 64;
+		return;
 	}
-	charge_note(pages_of(bytes), CATEGORY_SOLVENT);
-	range = (struct range *)r;
-	return true;
-}
-
-static void range_add(uintptr_t start, uintptr_t end, uint32_t object, uint32_t generation)
-{
-	if (!table_ready() || ranges == RANGES)
-		return; /* the object stays held by our bit until we end */
-	range[ranges] = (struct range){ start, end, object, generation };
+	range[ranges] = r;
+	private_ranges += r.is_private;
 	/* Release: a fork between the two lines copies a whole entry or none. */
 	__atomic_store_n(&ranges, ranges + 1, __ATOMIC_RELEASE);
 }
 
 static void range_remove(uint32_t i)
 {
+	private_ranges -= range[i].is_private;
 	range[i] = range[ranges - 1];
 	__atomic_store_n(&ranges, ranges - 1, __ATOMIC_RELEASE);
 }
 
-/* Cuts [start, end) out of entry i; true when the entry is gone and i holds another. */
-static bool range_cut(uint32_t i, uintptr_t start, uintptr_t end)
+/* None of the entries with that mark reaches over `addr` afterwards. */
+static void cut_at(uintptr_t addr, uint32_t taken)
 {
-	struct range r = range[i];
-	if (end <= r.start || start >= r.end)
-		return false;
-	if (start <= r.start && end >= r.end) {
-		range_remove(i);
-		return true;
-	}
-	if (start > r.start && end < r.end)
-		range_add(end, r.end, r.object, r.generation);
-	if (start > r.start)
-		range[i].end = start;
-	else
-		range[i].start = end;
-	return false;
-}
-
-static void cut_locked(uintptr_t start, uintptr_t end)
-{
-	for (uint32_t i = 0; i < ranges;) {
-		uint32_t o = range[i].object;
-		if (range_cut(i, start, end))
-			let_go(o);
-		else
-			i++;
+	for (uint32_t i = 0, n = ranges; i < n; i++) {
+		struct range tail = range[i];
+		if (tail.taken != taken || tail.start >= addr || tail.end <= addr)
+			continue;
+		tail.page += (uint32_t)((addr - tail.start) >> PAGE_SHIFT);
+		tail.start = range[i].end = addr;
+		range_add(tail);
 	}
 }
 
-void shared_mapped(void *addr, size_t bytes, uint32_t object)
+static bool is_within(const struct range *r, uintptr_t start, uintptr_t end)
+{
+	return r->start >= start && r->end <= end;
+}
+
+void shared_mapped(const struct shared_range *r)
 {
 	struct self_lock lock;
-	if (object >= LEDGER_OBJECTS || !enter(&lock))
+	if (r->object >= LEDGER_OBJECTS || !enter(&lock))
 		return;
-	range_add((uintptr_t)addr, (uintptr_t)addr + bytes, object, object_generation(object));
+	range_add((struct range){ .start = r->addr, .end = r->addr + bytes_of(r->pages),
+				  .object = (uint16_t)r->object, .generation = object_generation(r->object),
+				  .page = r->page, .is_private = r->is_private });
+	making_remove(r->object);
 	self_unlock(&lock);
 }
 
-void shared_unmapped(void *addr, size_t bytes)
+bool shared_is_anything_private(void)
+{
+	/* Relaxed: whoever owns a private range knows of it. */
+	return __atomic_load_n(&private_ranges, __ATOMIC_RELAXED) != 0;
+}
+
+/* --- taking, for the length of a system call --- */
+
+static uint32_t taker_new(void)
+{
+	static uint32_t last;
+	last = last + 1 < TAKEN_MAKING ? last + 1 : 1;
+	return last;
+}
+
+static uint32_t take_locked(uintptr_t start, uintptr_t end)
+{
+	uint32_t taker = 0;
+	cut_at(start, 0);
+	cut_at(end, 0);
+	for (uint32_t i = 0; i < ranges; i++)
+		if (range[i].taken == 0 && is_within(&range[i], start, end))
+			range[i].taken = taker = taker ? taker : taker_new();
+	return taker;
+}
+
+uint32_t shared_take(uintptr_t addr, uint64_t pages)
+{
+	struct self_lock lock;
+	if (__atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
+		return 0;
+	uint32_t taker = take_locked(addr, addr + bytes_of(pages));
+	self_unlock(&lock);
+	return taker;
+}
+
+/* The first piece that lies where it would lie in a segment attached at `addr`
+ * (ipc/shm.c:ksys_shmdt), or RANGES. */
+static uint32_t attached_first(uintptr_t addr)
+{
+	uint32_t first = RANGES;
+	for (uint32_t i = 0; i < ranges; i++) {
+		const struct range *r = &range[i];
+		bool fits = OBJECT_KIND(__atomic_load_n(&self.ledger->object[r->object].state, __ATOMIC_ACQUIRE)) ==
+				    OBJECT_SYSV &&
+			    r->taken == 0 && r->start - addr == bytes_of(r->page);
+		if (fits && (first == RANGES || r->start < range[first].start))
+			first = i;
+	}
+	return first;
+}
+
+uint32_t shared_take_attached(uintptr_t addr)
+{
+	struct self_lock lock;
+	uint32_t taker = 0;
+	if (__atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
+		return 0;
+	uint32_t first = attached_first(addr);
+	uint32_t object = first < RANGES ? range[first].object : LEDGER_OBJECTS;
+	for (uint32_t i = 0; first < RANGES && i < ranges; i++)
+		if (range[i].object == object && range[i].taken == 0 && range[i].start - addr == bytes_of(range[i].page))
+			range[i].taken = taker = taker ? taker : taker_new();
+	self_unlock(&lock);
+	return taker;
+}
+
+bool shared_taken(uint32_t taken, uintptr_t from, struct pagemap_run *ret)
+{
+	struct self_lock lock;
+	if (taken == 0 || !enter(&lock))
+		return false;
+	const struct range *first = NULL;
+	for (uint32_t i = 0; i < ranges; i++)
+		if (range[i].taken == taken && range[i].start >= from && range[i].end > range[i].start && (!first || range[i].start < first->start))
+			first = &range[i];
+	if (first)
+		*ret = (struct pagemap_run){ first->start, (first->end - first->start) >> PAGE_SHIFT };
+	self_unlock(&lock);
+	return first != NULL;
+}
+
+static void put_locked(uint32_t taken, uintptr_t start, uintptr_t end, uintptr_t to, bool keep)
+{
+	cut_at(start, taken);
+	cut_at(end, taken);
+	for (uint32_t i = 0, n = ranges; i < n; i++) {
+		struct range there = range[i];
+		if (there.taken != taken || !is_within(&there, start, end))
+			continue;
+		there.start += to - start;
+		there.end += to - start;
+		there.taken = 0;
+		if (keep)
+			range_add(there);
+		else
+			range[i] = there;
+		range[i].taken = 0;
+	}
+}
+
+void shared_put(uint32_t taken, uintptr_t addr, uint64_t pages, uintptr_t to, bool keep)
+{
+	struct self_lock lock;
+	if (taken == 0 || pages == 0 || !enter(&lock))
+		return;
+	put_locked(taken, addr, addr + bytes_of(pages), to, keep);
+	self_unlock(&lock);
+}
+
+void shared_forget(uint32_t taken)
+{
+	struct self_lock lock;
+	if (taken == 0 || !enter(&lock))
+		return;
+	for (uint32_t i = 0; i < ranges;) {
+		uint32_t o = range[i].object;
+		if (range[i].taken != taken) {
+			i++;
+			continue;
+		}
+		range_remove(i);
+		let_go(o);
+	}
+	self_unlock(&lock);
+}
+
+void shared_grown(uintptr_t end, uintptr_t new_end)
 {
 	struct self_lock lock;
 	if (__atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
 		return;
-	cut_locked((uintptr_t)addr, (uintptr_t)addr + bytes);
+	for (uint32_t i = 0; i < ranges; i++)
+		if (range[i].taken == 0 && range[i].end == end)
+			range[i].end = new_end;
 	self_unlock(&lock);
 }
 
-void shared_moved(void *from, size_t from_bytes, void *to, size_t to_bytes, bool keep_old)
+static void duplicate_locked(uintptr_t from, uintptr_t to, uint64_t pages)
 {
-	struct self_lock lock;
-	uint32_t object;
-	size_t length;
-	if (!shared_find(from, &object, &length) || !enter(&lock))
-		return;
-	/* The new entry first, so that the object is never without one. */
-	range_add((uintptr_t)to, (uintptr_t)to + to_bytes, object, object_generation(object));
-	if (!keep_old && from != to)
-		cut_locked((uintptr_t)from, (uintptr_t)from + from_bytes);
-	self_unlock(&lock);
-}
-
-bool shared_find(const void *addr, uint32_t *ret_object, size_t *ret_bytes)
-{
-	struct self_lock lock;
-	bool found = false;
-	if (!enter(&lock))
-		return false;
-	for (uint32_t i = 0; i < ranges && !found; i++) {
-		if ((uintptr_t)addr < range[i].start || (uintptr_t)addr >= range[i].end)
+	for (uint32_t i = 0, n = ranges; i < n; i++) {
+		struct range there = range[i];
+		if (there.taken != 0 || from < there.start || from >= there.end)
 			continue;
-		*ret_object = range[i].object;
-		*ret_bytes = range[i].end - (uintptr_t)addr;
-		found = true;
+		there.page += (uint32_t)((from - there.start) >> PAGE_SHIFT);
+		there.start = to;
+		there.end = to + bytes_of(pages);
+		range_add(there);
+		return;
+	}
+}
+
+void shared_duplicated(uintptr_t from, uintptr_t to, uint64_t pages)
+{
+	struct self_lock lock;
+	if (__atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
+		return;
+	duplicate_locked(from, to, pages);
+	self_unlock(&lock);
+}
+
+/* --- files --- */
+
+enum refusal_reason shared_file_grow(uint64_t dev, uint64_t ino, uint64_t pages, uint64_t *ret_added)
+{
+	struct self_lock lock;
+	enum refusal_reason reason = REASON_NONE;
+	*ret_added = 0;
+	if (!enter(&lock))
+		return REASON_NONE;
+	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
+	if (o >= 0) {
+		reason = object_grow((uint32_t)o, pages, ret_added);
+		let_go((uint32_t)o);
 	}
 	self_unlock(&lock);
-	return found;
+	return reason;
+}
+
+void shared_file_shrink_by(uint64_t dev, uint64_t ino, uint64_t pages)
+{
+	struct self_lock lock;
+	if (pages == 0 || !enter(&lock))
+		return;
+	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
+	if (o >= 0) {
+		object_shrink_by((uint32_t)o, pages);
+		let_go((uint32_t)o);
+	}
+	self_unlock(&lock);
+}
+
+void shared_file_shrink_to(uint64_t dev, uint64_t ino, uint64_t pages)
+{
+	struct self_lock lock;
+	if (pages > PAGES_MAX || !enter(&lock))
+		return;
+	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
+	if (o >= 0) {
+		transfer_shrink_object(self.ledger, self.slot, (uint32_t)o, (uint32_t)pages);
+		let_go((uint32_t)o);
+	}
+	self_unlock(&lock);
 }
 
 /* --- SysV --- */
@@ -284,16 +496,21 @@ static int segment_object(uint64_t shmid)
 	return -1;
 }
 
-uint32_t shared_segment_hold(uint64_t shmid)
+struct shared_holding shared_segment_hold(uint64_t shmid)
 {
+	struct shared_holding h = { .object = LEDGER_OBJECTS };
 	struct self_lock lock;
 	if (!enter(&lock))
-		return LEDGER_OBJECTS;
+		return h;
 	int o = segment_object(shmid);
 	if (o >= 0)
 		o = object_find_hold(self.ledger, self.slot, OBJECT_SYSV, shmid, self.ledger->object[o].key_b);
+	if (o >= 0) {
+		making_add((uint32_t)o);
+		h.object = (uint32_t)o;
+	}
 	self_unlock(&lock);
-	return o >= 0 ? (uint32_t)o : LEDGER_OBJECTS;
+	return h;
 }
 
 void shared_segment_removed(uint64_t shmid)
@@ -309,9 +526,12 @@ void shared_segment_removed(uint64_t shmid)
 	self_unlock(&lock);
 }
 
+/* What a thread of the parent had taken may stand here: it holds on. */
 void shared_child(void)
 {
-	for (uint32_t i = 0; i < ranges; i++)
+	for (uint32_t i = 0; i < ranges; i++) {
+		range[i].taken = 0;
 		if (object_generation(range[i].object) == range[i].generation)
 			object_hold(self.ledger, range[i].object, self.slot);
+	}
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "include/ledger.h"
+#include "reserve/pagemap.h"
 
 /* An object that is being made: charged, but not yet known to anyone. */
 struct shared_claim {
@@ -19,31 +20,66 @@ enum refusal_reason shared_claim(uint64_t pages, struct shared_claim *ret);
 void shared_publish(const struct shared_claim *c, enum object_kind kind, uint64_t key_a, uint64_t key_b);
 void shared_cancel(const struct shared_claim *c);
 
+/* An object that is held for a mapping that is being made. */
+struct shared_holding {
+	uint32_t object; /* LEDGER_OBJECTS: nothing is to be tracked */
+	uint64_t added;	 /* pages it grew by */
+};
+
 /* Holds the object of that kind and keys if the account has one, else charges a new one;
- * an object smaller than `pages` grows to it. `ret_object` is the number, or
- * LEDGER_OBJECTS when nothing is to be tracked. */
+ * an object smaller than `pages` grows to it. REASON_NONE, or why not (nothing changed). Then
+ * exactly one of shared_mapped and shared_unhold. */
 enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
-				uint32_t *ret_object);
-/* Does this process hold that object already? */
-bool shared_is_held(enum object_kind kind, uint64_t key_a, uint64_t key_b);
-/* Undoes a shared_hold whose mapping failed. */
-void shared_unhold(uint32_t object);
+				struct shared_holding *ret);
+/* Undoes it: the mapping failed. */
+void shared_unhold(const struct shared_holding *h);
 
-/* The range belongs to the object (held or claimed by us) from now on. When the table is
- * full the object stays held until this process ends. */
-void shared_mapped(void *addr, size_t bytes, uint32_t object);
+/* --- files that change their size (OBJECT_FILE) --- */
 
-/* Whatever of the range was shared is gone; objects with no range left are let go. */
-void shared_unmapped(void *addr, size_t bytes);
+/* If the account has an object for that file, it grows to `pages` if it is smaller.
+ * `ret_added`: by how many. REASON_NONE, or why not (nothing changed). */
+enum refusal_reason shared_file_grow(uint64_t dev, uint64_t ino, uint64_t pages, uint64_t *ret_added);
+/* It shrinks by so many, or to so many pages, if it has more. */
+void shared_file_shrink_by(uint64_t dev, uint64_t ino, uint64_t pages);
+void shared_file_shrink_to(uint64_t dev, uint64_t ino, uint64_t pages);
 
-/* The range stands at another address now. `keep_old` leaves the old entry too. */
-void shared_moved(void *from, size_t from_bytes, void *to, size_t to_bytes, bool keep_old);
+/* --- which addresses belong to what --- */
 
-/* The object a range starts at `addr` with, and its length: for shmdt. False: none. */
-bool shared_find(const void *addr, uint32_t *ret_object, size_t *ret_bytes);
+/* A range that belongs to the object (held or claimed by us) from now on. When the table is
+ * full the object stays held until this process ends. `is_private`: it is a private mapping
+ * of the file, with no EXEMPT marks of its own. `page`: of the segment, at its start. */
+struct shared_range {
+	uintptr_t addr;
+	uint64_t pages;
+	uint32_t object;
+	uint32_t page;
+	bool is_private;
+};
+void shared_mapped(const struct shared_range *r);
 
-/* A SysV segment of the account: hold it for an attachment; mark it removed. */
-uint32_t shared_segment_hold(uint64_t shmid);
+/* Are there ranges that the page map does not know of? */
+bool shared_is_anything_private(void);
+
+/* Takes what stands in the range out of the table, for the length of a system call; the
+ * objects stay held. Whom it was taken by; 0: there was nothing. */
+uint32_t shared_take(uintptr_t addr, uint64_t pages);
+/* The same for a segment attached at `addr`, as shmdt would find it: every piece of it that
+ * lies where it would lie. */
+uint32_t shared_take_attached(uintptr_t addr);
+/* The first piece at or after `from` of what was taken. False: there is none. */
+bool shared_taken(uint32_t taken, uintptr_t from, struct pagemap_run *ret);
+/* The pages from `addr` on, of what was taken, stand at `to` now; or, kept, in both places. */
+void shared_put(uint32_t taken, uintptr_t addr, uint64_t pages, uintptr_t to, bool keep);
+/* The rest of it is gone; objects with no range left are let go. */
+void shared_forget(uint32_t taken);
+
+/* The range that ends at `end` grew to `new_end`. */
+void shared_grown(uintptr_t end, uintptr_t new_end);
+/* What is shared at `from` can be seen in [to, to + pages), too. */
+void shared_duplicated(uintptr_t from, uintptr_t to, uint64_t pages);
+
+/* A SysV segment of the account: hold it for an attachment, as above; mark it removed. */
+struct shared_holding shared_segment_hold(uint64_t shmid);
 void shared_segment_removed(uint64_t shmid);
 
 /* In a child: holds in its own name what its parent held. */

@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared memory that is not made by mmap: SysV segments, and tmpfs or memfd files that
- * grow under a mapping which already paid for them. */
+/* SysV shared memory: charged when it is made, until it is removed and detached. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include "reserve/price.h"
+#include "reserve/purse.h"
 #include "shim/afford.h"
 #include "shim/charge.h"
 #include "shim/door.h"
 #include "shim/marks.h"
+#include "shim/present.h"
 #include "shim/raw.h"
+#include "shim/removal.h"
 #include "shim/self.h"
 #include "shim/shared.h"
 
-/* --- SysV --- */
+/* --- making --- */
 
 static bool segment_exists(key_t key)
 {
@@ -32,6 +31,13 @@ static enum refusal_reason segment_claim(uint64_t pages, struct shared_claim *cl
 	return reason;
 }
 
+/* Somebody else may have made it between our look and our call. */
+static bool segment_is_ours(long id)
+{
+	struct shmid_ds segment;
+	return raw_failed(raw_call3(SYS_shmctl, id, IPC_STAT, &segment)) || segment.shm_cpid == raw_getpid();
+}
+
 SHIM_EXPORT int shmget(key_t key, size_t bytes, int flags)
 {
 	struct shared_claim claim = { .active = false };
@@ -42,45 +48,15 @@ SHIM_EXPORT int shmget(key_t key, size_t bytes, int flags)
 		return (int)door_result(-ENOMEM);
 	}
 	long id = raw_call3(SYS_shmget, key, bytes, flags);
-	if (raw_failed(id)) {
+	if (raw_failed(id) || !segment_is_ours(id)) {
 		shared_cancel(&claim);
 		return (int)door_result(id);
 	}
 	shared_publish(&claim, OBJECT_SYSV, (uint64_t)id, (uint64_t)(uint32_t)key);
+	/* It lives by its existence, not by our bit. */
 	if (claim.active)
-		shared_unhold(claim.object); /* it lives by its existence, not by our bit */
+		shared_unhold(&(struct shared_holding){ .object = claim.object });
 	return (int)id;
-}
-
-SHIM_EXPORT void *shmat(int id, const void *addr, int flags)
-{
-	struct shmid_ds segment;
-	uint32_t object = shared_segment_hold((uint64_t)id);
-	long r = raw_call3(SYS_shmat, id, addr, flags);
-	if (raw_failed(r) || raw_failed(raw_call3(SYS_shmctl, id, IPC_STAT, &segment))) {
-		shared_unhold(object);
-		return (void *)door_result(r);
-	}
-	uint64_t pages = pages_of(segment.shm_segsz);
-	struct lifted over;
-	marks_lift((uintptr_t)r, pages, &over); /* SHM_REMAP replaces what was there */
-	charge_give(over.charged, CATEGORY_MAP);
-	pagemap_set(&marks, PAGEMAP_EXEMPT, (uintptr_t)r, pages);
-	shared_mapped((void *)r, bytes_of(pages), object);
-	return (void *)r;
-}
-
-SHIM_EXPORT int shmdt(const void *addr)
-{
-	uint32_t object;
-	size_t bytes;
-	bool ours = shared_find(addr, &object, &bytes);
-	long r = raw_call1(SYS_shmdt, addr);
-	if (!raw_failed(r) && ours) {
-		pagemap_clear(&marks, PAGEMAP_EXEMPT, (uintptr_t)addr, pages_of(bytes));
-		shared_unmapped((void *)addr, bytes);
-	}
-	return (int)door_result(r);
 }
 
 SHIM_EXPORT int shmctl(int id, int command, struct shmid_ds *buffer)
@@ -91,27 +67,96 @@ SHIM_EXPORT int shmctl(int id, int command, struct shmid_ds *buffer)
 	return (int)door_result(r);
 }
 
-/* --- files that are memory --- */
+/* --- attaching --- */
 
-/* A file this account holds a mapping of grows: its object grows first. */
-static enum refusal_reason file_grow(int fd, uint64_t bytes)
+/* 0: it may not be asked, and is not the account's. */
+static uint64_t segment_pages(int id, uint32_t object)
 {
-	struct stat st;
-	uint32_t object;
-	if (self.state != SELF_MEMBER || raw_failed(raw_call2(SYS_fstat, fd, &st)) || !S_ISREG(st.st_mode) ||
-	    bytes <= (uint64_t)st.st_size || !shared_is_held(OBJECT_FILE, st.st_dev, st.st_ino))
-		return REASON_NONE;
-	return shared_hold(OBJECT_FILE, st.st_dev, st.st_ino, pages_of(bytes), &object);
+	struct shmid_ds segment;
+	if (!raw_failed(raw_call3(SYS_shmctl, id, IPC_STAT, &segment)))
+		return pages_of(segment.shm_segsz);
+	return object < LEDGER_OBJECTS ? PURSE_USED(purse_read(&self.ledger->object[object].purse)) : 0;
 }
 
-SHIM_EXPORT int ftruncate(int fd, off_t bytes)
+static void attached_mark(uintptr_t at, uint64_t pages, uint32_t object)
 {
-	enum refusal_reason reason = bytes > 0 ? file_grow(fd, (uint64_t)bytes) : REASON_NONE;
-	if (reason != REASON_NONE) {
-		door_refused(OP_SHM, (uint64_t)bytes, reason);
-		return (int)door_result(-ENOMEM);
+	/* A stack that libc unmapped unseen may have been here. */
+	charge_give(pagemap_clear(&marks, PAGEMAP_CHARGED, at, pages), CATEGORY_MAP);
+	pagemap_set(&marks, PAGEMAP_EXEMPT, at, pages);
+	shared_mapped(&(struct shared_range){ .addr = at, .pages = pages, .object = object });
+}
+
+/* With SHM_REMAP it replaces what is there, also when it fails in the end. False: no memory
+ * to remember what that was. */
+static bool attach(int id, uintptr_t addr, int flags, uint64_t pages, long *ret)
+{
+	struct removal over;
+	uintptr_t at = flags & SHM_RND ? addr & ~(PAGE_BYTES - 1) : addr;
+	bool replaces = flags & SHM_REMAP && at % PAGE_BYTES == 0 && at >> PAGEMAP_ADDRESS_BITS == 0;
+	if (!removal_begin_whole(at, replaces ? pages : 0, &over))
+		return false;
+	*ret = raw_call3(SYS_shmat, id, addr, flags);
+	if (raw_failed(*ret))
+		removal_undo_present(&over, 0, over.lifted.pages);
+	charge_give((uint64_t)removal_end(&over), CATEGORY_MAP);
+	return true;
+}
+
+SHIM_EXPORT void *shmat(int id, const void *addr, int flags)
+{
+	long r;
+	if (self.state == SELF_OPEN)
+		return (void *)door_result(raw_call3(SYS_shmat, id, addr, flags));
+	struct shared_holding held = shared_segment_hold((uint64_t)id);
+	uint64_t pages = segment_pages(id, held.object);
+	if (!attach(id, (uintptr_t)addr, flags, pages, &r)) {
+		shared_unhold(&held);
+		door_refused(OP_SHM, bytes_of(pages), REASON_TABLE);
+		return (void *)door_result(-ENOMEM);
 	}
-	return (int)door_result(raw_call2(SYS_ftruncate, fd, bytes));
+	if (raw_failed(r))
+		shared_unhold(&held);
+	else
+		attached_mark((uintptr_t)r, pages, held.object);
+	return (void *)door_result(r);
 }
 
-SHIM_EXPORT int ftruncate64(int fd, off64_t bytes) __attribute__((alias("ftruncate")));
+/* --- detaching --- */
+
+static void exempt_clear(uint32_t taken)
+{
+	struct pagemap_run r;
+	for (uintptr_t at = 0; shared_taken(taken, at, &r); at = r.addr + bytes_of(r.pages))
+		pagemap_clear(&marks, PAGEMAP_EXEMPT, r.addr, r.pages);
+}
+
+/* What is still mapped of a piece was not detached: all of it, or what was grown beyond the
+ * segment's end. */
+static void piece_mark(uint32_t taken, struct pagemap_run r)
+{
+	for (uint64_t at = 0; at < r.pages;) {
+		uintptr_t addr = r.addr + bytes_of(at);
+		uint64_t n = present_prefix(addr, r.pages - at);
+		pagemap_set(&marks, PAGEMAP_EXEMPT, addr, n);
+		shared_put(taken, addr, n, addr, false);
+		at += n;
+		at += at < r.pages ? max_u64(present_gap(r.addr + bytes_of(at), r.pages - at), 1) : 0;
+	}
+}
+
+static void detached_mark(uint32_t taken)
+{
+	struct pagemap_run r;
+	for (uintptr_t at = 0; shared_taken(taken, at, &r); at = r.addr + bytes_of(r.pages))
+		piece_mark(taken, r);
+	shared_forget(taken);
+}
+
+SHIM_EXPORT int shmdt(const void *addr)
+{
+	uint32_t taken = shared_take_attached((uintptr_t)addr);
+	exempt_clear(taken);
+	long r = raw_call1(SYS_shmdt, addr);
+	detached_mark(taken);
+	return (int)door_result(r);
+}

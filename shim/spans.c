@@ -11,6 +11,7 @@
 #include "shim/charge.h"
 #include "shim/map.h"
 #include "shim/marks.h"
+#include "shim/present.h"
 #include "shim/raw.h"
 
 #define SPAN_PAGES_BITS 29
@@ -63,21 +64,20 @@ static uint64_t *cursor_next(struct cursor *c)
 
 /* --- adding --- */
 
-/* Our own memory is paid for like everything. Blocks are never given back. */
+/* Blocks are never given back. */
 static bool block_add(struct spans_block *const *link)
 {
 	struct spans_block *none = NULL;
-	if (charge_take(1, CATEGORY_SOLVENT) != REASON_NONE)
+	uint64_t paid;
+	void *block = marks_own_memory(PAGE_BYTES, &paid);
+	if (!block)
 		return false;
-	long r = raw_mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!raw_failed(r) &&
-	    __atomic_compare_exchange_n((struct spans_block **)link, &none, (struct spans_block *)r, false,
-					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	if (__atomic_compare_exchange_n((struct spans_block **)link, &none, block, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_RELAXED))
 		return true;
-	if (!raw_failed(r))
-		raw_munmap((void *)r, PAGE_BYTES);
-	charge_give(1, CATEGORY_SOLVENT);
-	return none != NULL; /* another thread was first: its block will do */
+	raw_munmap(block, PAGE_BYTES); /* another thread was first: its block will do */
+	charge_give(paid, CATEGORY_SOLVENT);
+	return true;
 }
 
 static bool word_claim(uint64_t *at, uint64_t word)
@@ -133,56 +133,18 @@ bool spans_around(const struct spans *s, uintptr_t addr, struct span *ret)
 	return false;
 }
 
-/* msync with MS_ASYNC does nothing but look, and says ENOMEM when it meets a hole
- * (mm/msync.c). */
-static bool range_is_mapped(uintptr_t addr, uint64_t pages)
-{
-	return raw_call3(SYS_msync, addr, bytes_of(pages), MS_ASYNC) != -ENOMEM;
-}
-
 bool span_is_whole(const struct span *s)
 {
 	return pagemap_count(&marks, PAGEMAP_CHARGED, s->addr, s->pages) == s->pages &&
-	       range_is_mapped(s->addr, s->pages);
+	       present_whole(s->addr, s->pages);
 }
 
 /* --- forgetting --- */
 
+/* In part, at least. */
 static bool span_is_gone(uint64_t word)
 {
-	uintptr_t last = span_start(word) + bytes_of(span_pages(word) - 1);
-	return !range_is_mapped(span_start(word), 1) || !range_is_mapped(last, 1);
-}
-
-/* 0; -EEXIST when something is mapped there; another -errno when the kernel has no room
- * for one more mapping. */
-static long range_occupy(uintptr_t addr, uint64_t pages)
-{
-	long r = raw_mmap((void *)addr, bytes_of(pages), PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-	if (raw_failed(r))
-		return r;
-	if ((uintptr_t)r == addr)
-		return 0;
-	raw_munmap((void *)r, bytes_of(pages)); /* before Linux 4.17 it was only a hint */
-	return -EEXIST;
-}
-
-/* Uncharges the free parts of the range. False: it has none, it is in use as a whole
- * again; or the kernel could not help now. */
-static bool range_clear(uintptr_t addr, uint64_t pages, enum category category)
-{
-	long r = range_occupy(addr, pages);
-	if (r == 0) {
-		map_lost((void *)addr, bytes_of(pages), category);
-		raw_munmap((void *)addr, bytes_of(pages));
-		return true;
-	}
-	if (r != -EEXIST || pages == 1 || range_is_mapped(addr, pages))
-		return false;
-	range_clear(addr, pages / 2, category);
-	range_clear(addr + bytes_of(pages / 2), pages - pages / 2, category);
-	return true;
+	return !present_whole(span_start(word), span_pages(word));
 }
 
 bool spans_sweep(struct spans *s)
@@ -198,9 +160,9 @@ bool spans_sweep(struct spans *s)
 		if (!__atomic_compare_exchange_n(at, &word, 0, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 			continue;
 		__atomic_fetch_sub(&s->pages, span_pages(word), __ATOMIC_RELAXED);
-		if (range_clear(span_start(word), span_pages(word), s->category))
-			found = true;
-		else
+		found |= map_sweep(span_start(word), span_pages(word), s->category);
+		/* Something stands on the rest: of libc's, perhaps, and it will go unseen, too. */
+		if (pagemap_count(&marks, PAGEMAP_CHARGED, span_start(word), span_pages(word)) != 0)
 			word_add(s, word);
 	}
 	return found;

@@ -177,6 +177,9 @@ static enum refusal_reason settle_start(bool renewed)
 		purse_give(&me->purse, before - now);
 	gather_trim(&g);
 	self_unlock(&lock);
+	/* What covered the old image beside its charge is gone with it. */
+	charge_soft_show(self.slot);
+	__atomic_store_n(&me->credit, 0, __ATOMIC_RELAXED);
 	return reason;
 }
 

@@ -73,6 +73,8 @@ bool syscall_is_ours(long number, long a, long b)
 	case SYS_shmdt:
 	case SYS_shmctl:
 	case SYS_ftruncate:
+	case SYS_truncate:
+	case SYS_fallocate:
 		return true;
 	case SYS_clone:
 		return clone_is_fork((uint64_t)a, (uint64_t)b);
@@ -139,6 +141,10 @@ long syscall_ours(long number, long a, long b, long c, long d, long e, long f)
 		return shmctl((int)a, (int)b, (struct shmid_ds *)c);
 	case SYS_ftruncate:
 		return ftruncate((int)a, b);
+	case SYS_truncate:
+		return truncate((const char *)a, b);
+	case SYS_fallocate:
+		return fallocate((int)a, (int)b, c, d);
 	case SYS_open:
 	case SYS_openat:
 		return door_result(-EACCES);

@@ -17,6 +17,7 @@
 #include "shim/door.h"
 #include "shim/loaded.h"
 #include "shim/map.h"
+#include "shim/marks.h"
 #include "shim/next.h"
 #include "shim/spans.h"
 
@@ -27,8 +28,10 @@ static struct spans stacks = { .category = CATEGORY_THREAD };
 /* Pages of stacks made and left since the last sweep. */
 static uint64_t stacks_turnover;
 
-/* What libc keeps at the top of a stack, struct pthread and its alignment, is less. */
+/* What libc keeps at the top of a stack, struct pthread, and its alignment: no more than so
+ * much; and exactly (glibc 2.36, _thread_db_sizeof_pthread). */
 #define THREAD_DATA_BYTES (2 * PAGE_BYTES)
+#define THREAD_DATA_SIZE 2368
 
 /* As much as libc keeps anyway (40 MiB, glibc.pthread.stack_cache_size in tunables). */
 #define STACKS_KEPT ((uint64_t)(40 << 20) >> PAGE_SHIFT)
@@ -59,20 +62,24 @@ static bool stack_was_kept(uint64_t pages)
 }
 
 /* The guard page is charged with the stack: the next thread on it may want a smaller one,
- * and libc from 2.42 on maps it writable, too. */
-static bool stack_find(uintptr_t *ret_addr, size_t *ret_bytes)
+ * and libc from 2.42 on maps it writable, too. Without memory libc cannot say; then it is what
+ * was asked for, which ends with the thread's own data. */
+static void stack_find(uint64_t asked, uintptr_t *ret_addr, size_t *ret_bytes)
 {
 	pthread_attr_t attr;
 	void *addr;
 	size_t bytes, guard;
-	if (pthread_getattr_np(pthread_self(), &attr) != 0)
-		return false;
+	if (pthread_getattr_np(pthread_self(), &attr) != 0) {
+		uintptr_t end = (uintptr_t)pthread_self() + THREAD_DATA_SIZE;
+		*ret_bytes = bytes_of(asked);
+		*ret_addr = ((end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1)) - *ret_bytes;
+		return;
+	}
 	pthread_attr_getstack(&attr, &addr, &bytes);
 	pthread_attr_getguardsize(&attr, &guard);
 	pthread_attr_destroy(&attr);
 	*ret_addr = (uintptr_t)addr - guard;
 	*ret_bytes = bytes + guard;
-	return true;
 }
 
 /* In the new thread. What was paid and is not needed comes back. */
@@ -84,8 +91,7 @@ static void stack_settle(uint64_t paid)
 		charge_give(paid, CATEGORY_THREAD);
 		return;
 	}
-	if (!stack_find(&addr, &bytes)) /* no memory: the charge stays, without its marks */
-		return;
+	stack_find(paid, &addr, &bytes);
 	enum refusal_reason reason = map_found((void *)addr, bytes, paid, CATEGORY_THREAD);
 	if (reason == REASON_TABLE)
 		return;
@@ -170,6 +176,11 @@ static struct thread_call *call_make(uint64_t pages, void *arg)
 {
 	uint64_t paid;
 	int error = errno;
+	/* Its marks must find room: the thread cannot be refused any more. */
+	if (pagemap_stock(&marks, 1, pages) != 0) {
+		door_refused(OP_THREAD, bytes_of(pages), REASON_TABLE);
+		return NULL;
+	}
 	if (!afford(OP_THREAD, pages, CATEGORY_THREAD, &paid))
 		return NULL;
 	struct thread_call *call = call_claim();

@@ -84,6 +84,8 @@ section "probes"
 for t in "$BUILD"/tests/probes/*; do
 	case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 tests/probe.sh "$t" ;; esac
 done
+section "exact"
+one "exact" timeout -k 5 60 "$BUILD"/tests/exact/drive -n 12000 -b 300
 section "programs"
 for t in tests/*.bats; do
 	bats_file "$t"

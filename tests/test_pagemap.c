@@ -204,6 +204,11 @@ Test(pagemap, walks_runs_over_every_kind_of_boundary)
 	cr_assert(pagemap_next(m, EXEMPT, BASE + MIB, &run));
 	cr_assert_eq(run.addr, BASE + MIB, "a run is cut where the search begins");
 	cr_assert_eq(run.pages, 512);
+	cr_assert(pagemap_next_within(m, EXEMPT, BASE + 5 * MIB, PAGES(5 * MIB) + 300, &run));
+	cr_assert_eq(run.addr, BASE + 10 * MIB);
+	cr_assert_eq(run.pages, 300, "and where it ends");
+	cr_assert_not(pagemap_next_within(m, EXEMPT, BASE + 5 * MIB, PAGES(5 * MIB), &run));
+	cr_assert_not(pagemap_next_within(m, EXEMPT, BASE + 10 * MIB, 0, &run));
 }
 
 Test(pagemap, moves_marks_to_another_alignment)
@@ -305,6 +310,20 @@ Test(pagemap, what_was_prepared_cannot_fail)
 	REFUSE_ALL();
 	cr_assert_eq(pagemap_set(m, EXEMPT, at, PAGES(3 * GIB)), PAGES(3 * GIB));
 	cr_assert_eq(pagemap_set(m, CHARGED, at, PAGES(3 * GIB)), PAGES(3 * GIB));
+}
+
+Test(pagemap, has_in_stock_what_any_place_may_need)
+{
+	struct pagemap *m = map_new();
+	for (int i = 0; i < 3; i++) {
+		uintptr_t at = BASE - (2 * i + 1) * TIB - 3 * PAGE_BYTES;
+		hook_refuse(0, 0);
+		cr_assert_eq(pagemap_stock(m, 2, PAGES(GIB)), 0);
+		REFUSE_ALL();
+		cr_assert_eq(pagemap_set(m, CHARGED, at, 7), 7, "place %d", i);
+		cr_assert_eq(pagemap_set(m, EXEMPT, at + GIB - 7 * PAGE_BYTES, 7), 7, "place %d", i);
+	}
+	cr_assert_eq(pagemap_stock(m, 100000, PAGES(GIB)), -ENOMEM);
 }
 
 Test(pagemap, keeps_room_to_clear_when_memory_says_no)

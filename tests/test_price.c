@@ -111,7 +111,8 @@ static enum price_share share_of_mmap(enum price_kind kind)
 
 static void check_mmap(const struct mmap_row *row, bool noreserve_free)
 {
-	struct price_request r = { row->prot, row->flags, row->backing, noreserve_free };
+	struct price_request r = { .prot = row->prot, .flags = row->flags, .backing = row->backing,
+				   .noreserve_free = noreserve_free };
 	check(row->name, price_of_mmap(r), row->kind, share_of_mmap(row->kind));
 }
 
@@ -132,6 +133,40 @@ Test(price, of_mmap_without_noreserve_does_not_ask_the_account)
 	for (size_t i = 0; i < ARRAY_N(mmap_rows); i++)
 		if (!(mmap_rows[i].flags & MAP_NORESERVE))
 			check_mmap(&mmap_rows[i], true);
+}
+
+/* Files that are memory: what the mapping itself costs, and what its page faults may make of
+ * the file. */
+Test(price, of_tmpfs_is_the_file_where_a_mapping_can_make_pages_of_it)
+{
+	static const struct {
+		const char *name;
+		int prot, flags;
+		enum backing backing;
+		bool may_write, has_holes;
+		enum price_kind kind, faults;
+	} rows[] = {
+		{ "shared RW", RW, MAP_SHARED, BACKING_TMPFS, true, false, PRICE_OBJECT_FILE, PRICE_NONE },
+		{ "shared RO, mprotect may come", R, MAP_SHARED, BACKING_TMPFS, true, false, PRICE_OBJECT_FILE, PRICE_NONE },
+		{ "shared NONE, mprotect may come", NONE, MAP_SHARED, BACKING_TMPFS, true, true, PRICE_OBJECT_FILE,
+		  PRICE_NONE },
+		{ "shared RO, to be read only", R, MAP_SHARED, BACKING_TMPFS, false, false, PRICE_EXEMPT, PRICE_NONE },
+		{ "shared RO, of a file with holes", R, MAP_SHARED, BACKING_TMPFS, false, true, PRICE_OBJECT_FILE,
+		  PRICE_NONE },
+		{ "private RW", RW, MAP_PRIVATE, BACKING_TMPFS, true, false, PRICE_PRIVATE, PRICE_NONE },
+		{ "private RW, of a file with holes", RW, MAP_PRIVATE, BACKING_TMPFS, true, true, PRICE_PRIVATE,
+		  PRICE_OBJECT_FILE },
+		{ "private RO, of a file with holes", R, MAP_PRIVATE, BACKING_TMPFS, false, true, PRICE_NONE,
+		  PRICE_OBJECT_FILE },
+		{ "shared RO, on a disk, with holes", R, MAP_SHARED, BACKING_FILE, true, true, PRICE_EXEMPT, PRICE_NONE },
+		{ "private RW, on a disk, with holes", RW, MAP_PRIVATE, BACKING_FILE, true, true, PRICE_PRIVATE, PRICE_NONE },
+	};
+	for (size_t i = 0; i < ARRAY_N(rows); i++) {
+		struct price_request r = { .prot = rows[i].prot, .flags = rows[i].flags, .backing = rows[i].backing,
+					   .may_write = rows[i].may_write, .has_holes = rows[i].has_holes };
+		check(rows[i].name, price_of_mmap(r), rows[i].kind, share_of_mmap(rows[i].kind));
+		check(rows[i].name, price_of_faults(r), rows[i].faults, share_of_mmap(rows[i].faults));
+	}
 }
 
 Test(price, of_mprotect_is_for_what_nobody_paid)
@@ -236,8 +271,8 @@ Test(price, says_which_rule_decided)
 		struct price price;
 		const char *rule;
 	} rows[] = {
-		{ price_of_mmap((struct price_request){ R, PRIV_ANON, BACKING_ANON, false }), "private, not writable" },
-		{ price_of_mmap((struct price_request){ R, MAP_ANONYMOUS, BACKING_ANON, false }),
+		{ price_of_mmap((struct price_request){ .prot = R, .flags = PRIV_ANON, .backing = BACKING_ANON }), "private, not writable" },
+		{ price_of_mmap((struct price_request){ .prot = R, .flags = MAP_ANONYMOUS, .backing = BACKING_ANON }),
 		  "neither private nor shared" },
 		{ price_of_mremap((struct price_mremap){ 1, 1, MREMAP_MAYMOVE, false, false }), "moved" },
 		{ price_of_mremap((struct price_mremap){ 1, 1, MREMAP_DONTUNMAP, false, false }),

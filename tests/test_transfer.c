@@ -25,6 +25,7 @@ static void crash_point(void)
 #define transfer_return crash_return
 #define transfer_to_object crash_to_object
 #define transfer_from_object crash_from_object
+#define transfer_shrink_object crash_shrink_object
 #define transfer_reap crash_reap
 #define transfer_settle crash_settle
 #include "reserve/transfer.c"
@@ -69,6 +70,7 @@ static void do_return(struct ledger *l) { crash_return(l, A, A, 20); }
 static void do_return_sibling(struct ledger *l) { crash_return(l, A, B, 120); }
 static void do_to_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 25); }
 static void do_from_object(struct ledger *l) { crash_from_object(l, A, OBJECT); }
+static void do_shrink_object(struct ledger *l) { crash_shrink_object(l, A, OBJECT, 4); }
 static void do_reap(struct ledger *l) { crash_reap(l, A, A); }
 
 static const struct {
@@ -82,6 +84,7 @@ static const struct {
 	{ "return a sibling's slack", do_return_sibling },
 	{ "charge an object", do_to_object },
 	{ "uncharge an object", do_from_object },
+	{ "uncharge a part of an object", do_shrink_object },
 	{ "reap", do_reap },
 };
 
@@ -205,6 +208,20 @@ Test(transfer, a_settlement_cut_anywhere_is_finished_whatever_the_slots_number)
 			deaths += more;
 		}
 	cr_assert(deaths >= 10, "only %d deaths tried", deaths);
+	free(l);
+}
+
+Test(transfer, an_object_keeps_what_it_is_told_to_keep)
+{
+	struct ledger *l = malloc(sizeof *l);
+	scene_set(l);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 10), 0, "it has no more");
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 11), 0);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 4), 6);
+	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(4, 4));
+	cr_assert_eq(PURSE_USED(l->header.purse.word), 100 + 200 - 6);
+	check_settled(l, "shrink", 0, 0);
+	cr_assert_eq(crash_from_object(l, A, OBJECT), 4);
 	free(l);
 }
 
