@@ -166,7 +166,8 @@ static struct {
 static void record_check(int a, const struct refusal *r, uint32_t granted)
 {
 	records[a].seen++;
-	if (r->reason != REASON_LIMIT && r->reason != REASON_BROKER)
+	/* A program's own tables cannot grow either in an account that is full. */
+	if (r->reason != REASON_LIMIT && r->reason != REASON_BROKER && r->reason != REASON_TABLE)
 		records[a].other++;
 	else if (r->used + pages_of(r->bytes) <= granted)
 		records[a].implausible++;

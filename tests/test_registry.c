@@ -445,11 +445,9 @@ Test(registry, watches_without_a_descriptor_when_there_is_none_left)
 	int line;
 	pid_t pid = member("a", 100, fork_one, &line), child = grandchild(line);
 	b.registry.pidfds_most = b.registry.pidfds; /* the child gets none */
-	turn_for_ms(60);
-	cr_assert(account("a")->polled == 1 && account("a")->members == 2);
+	turn_until(account("a")->polled == 1 && account("a")->members == 2);
 	kill(child, SIGKILL);
-	turn_for_ms(100);
-	cr_assert(account("a")->members == 1 && account("a")->polled == 0 && used("a") < 400);
+	turn_until(account("a")->members == 1 && account("a")->polled == 0 && used("a") < 400);
 	end(pid);
 	cr_assert(everything_is_back("a"));
 }
