@@ -315,9 +315,22 @@ static struct leaf *leaf_make(struct pagemap *m, struct gib *g, uint64_t chunk, 
 	return leaf;
 }
 
+/* The leaf that has all of the range, if one does: what most calls are about is a few pages
+ * in a place that was used before, and they need no walk. */
+static struct leaf *leaf_of(const struct pagemap *m, struct range r)
+{
+	if (r.at / CHUNK_PAGES != (r.end - 1) / CHUNK_PAGES)
+		return NULL;
+	const struct pagemap_table *t = table_at(m, r.at);
+	const struct gib *g = t ? gib_at(t, r.at) : NULL;
+	return g ? leaf_at(g, r.at / CHUNK_PAGES % 512) : NULL;
+}
+
 /* All nodes for [r.at, r.end), and leaves at its two ends. */
 static int range_prepare(struct pagemap *m, struct range r, enum urgency urgency)
 {
+	if (likely(leaf_of(m, r) != NULL))
+		return 0;
 	while (r.at < r.end) {
 		struct range part = range_first(r, GIB_PAGES);
 		struct pagemap_table *t = table_make(m, part.at, urgency);
@@ -447,6 +460,9 @@ static uint64_t table_apply(struct pagemap *m, struct pagemap_table *t, struct r
 
 static uint64_t range_apply(struct pagemap *m, struct range r, word_op *op)
 {
+	struct leaf *leaf = leaf_of(m, r);
+	if (likely(leaf != NULL))
+		return leaf_apply(leaf, r.at % CHUNK_PAGES, (r.end - 1) % CHUNK_PAGES + 1, op);
 	uint64_t pages = 0;
 	while (r.at < r.end) {
 		struct range part = range_first(r, TABLE_PAGES);
@@ -549,6 +565,10 @@ static uint64_t gib_find(const struct gib *g, enum pagemap_plane plane, struct r
 /* The first page of the range whose mark is `marked`, or its end. */
 static uint64_t range_find(const struct pagemap *m, enum pagemap_plane plane, struct range r, bool marked)
 {
+	const struct leaf *leaf = leaf_of(m, r);
+	if (likely(leaf != NULL))
+		return r.at - r.at % CHUNK_PAGES +
+		       bits_next(leaf->page[plane], marked ? 0 : ~0ull, NULL, r.at % CHUNK_PAGES, (r.end - 1) % CHUNK_PAGES + 1);
 	while (r.at < r.end) {
 		struct pagemap_table *t = table_at(m, r.at);
 		struct gib *g = t ? gib_at(t, r.at) : NULL;
