@@ -168,13 +168,12 @@ static bool leaf_made(char *leaf)
 	if (!r)
 		return pages_open((uintptr_t)leaf, (uintptr_t)leaf + LEAF_BYTES);
 	__atomic_store_n(&r->leaf, leaf, __ATOMIC_SEQ_CST);
-	for (uint64_t part = 0; part < PARTS; part++) {
-		uint64_t bits = __atomic_load_n(&r->needed[part / 64], __ATOMIC_SEQ_CST) >> part % 64, n = 0;
-		for (; bits & 1; bits >>= 1)
+	for (uint64_t part = 0, n; part < PARTS; part += max_u64(n, 1)) {
+		uint64_t bits = __atomic_load_n(&r->needed[part / 64], __ATOMIC_SEQ_CST) >> part % 64;
+		for (n = 0; bits & 1; bits >>= 1)
 			n++;
 		if (n > 0 && !parts_open(leaf, part, n))
 			return false;
-		part += n;
 	}
 	return true;
 }
