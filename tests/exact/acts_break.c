@@ -75,8 +75,9 @@ static void share_break(struct actor *a, struct dice *d)
 	say(a, "sbrk(%+ld)", (long)by);
 	long r = (long)sbrk(by);
 	say_result(a, r);
+	/* The page it begins in may be somebody's who has unmapped it. */
 	if (r != -1)
-		*(volatile char *)r = 1;
+		*(volatile char *)((r + (long)PAGE_BYTES - 1) & -(long)PAGE_BYTES) = 1;
 }
 
 static void act_break(struct actor *a, struct dice *d)

@@ -189,13 +189,33 @@ static void attach(struct actor *a, struct dice *d)
 
 /* ipc/shm.c:ksys_shmdt: the first piece that lies where it would lie had the segment been
  * attached at `addr`, and all others of that segment that do. */
+static bool lies_as_attached(const struct model *m, const struct run *run, uintptr_t addr)
+{
+	return run->thing != NO_THING && m->thing[run->thing].kind == THING_SYSV && run->is & IS_MAPPED &&
+	       run->start >= addr && (run->start - addr) >> PAGE_SHIFT == run->page;
+}
+
+/* The kernel detaches its mappings whole; ours are in more pieces where there are guards. */
+static void rest_look(struct model *m, uintptr_t addr)
+{
+	for (uintptr_t at = addr;;) {
+		uint32_t i = 0;
+		while (i < m->n && (m->run[i].start < at || !lies_as_attached(m, &m->run[i], addr)))
+			i++;
+		if (i == m->n)
+			return;
+		struct run rest = m->run[i];
+		at = rest.end;
+		model_look(m, rest.start, rest.end);
+	}
+}
+
 static void detached(struct model *m, uintptr_t addr)
 {
 	uint32_t thing = NO_THING;
 	for (uint32_t i = 0; i < m->n;) {
 		const struct run *run = &m->run[i];
-		bool fits = run->thing != NO_THING && m->thing[run->thing].kind == THING_SYSV && run->is & IS_MAPPED &&
-			    run->start >= addr && (run->start - addr) >> PAGE_SHIFT == run->page;
+		bool fits = lies_as_attached(m, run, addr);
 		bool first = fits && thing == NO_THING;
 		if (first)
 			thing = run->thing;
@@ -205,6 +225,7 @@ static void detached(struct model *m, uintptr_t addr)
 		else
 			i++;
 	}
+	rest_look(m, addr);
 }
 
 /* Where something is attached, or would be if its first pages were there still: unless others
