@@ -309,7 +309,9 @@ static uint32_t take_locked(uintptr_t start, uintptr_t end)
 uint32_t shared_take(uintptr_t addr, uint64_t pages)
 {
 	struct self_lock lock;
-	if (__atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
+	/* The kernel refuses every call about half a page; to cut there would leave a piece that is
+	 * less than one. */
+	if (addr % PAGE_BYTES != 0 || __atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
 		return 0;
 	uint32_t taker = take_locked(addr, addr + bytes_of(pages));
 	self_unlock(&lock);
@@ -354,7 +356,8 @@ bool shared_taken(uint32_t taken, uintptr_t from, struct pagemap_run *ret)
 		return false;
 	const struct range *first = NULL;
 	for (uint32_t i = 0; i < ranges; i++)
-		if (range[i].taken == taken && range[i].start >= from && range[i].end > range[i].start && (!first || range[i].start < first->start))
+		if (range[i].taken == taken && range[i].start >= from && range[i].end > range[i].start &&
+		    (!first || range[i].start < first->start))
 			first = &range[i];
 	if (first)
 		*ret = (struct pagemap_run){ first->start, (first->end - first->start) >> PAGE_SHIFT };
