@@ -49,13 +49,18 @@ static bool restorers_collect(struct restorers *r)
 	return true;
 }
 
-/* As far as we look: to the end of the stack, if that comes first. */
+/* As far as we look: to the end of the stack, if that comes first. A thread's ends at its own
+ * descriptor (glibc, nptl/allocatestack.c), and what lies behind may be anybody's, who unmaps
+ * it while we read. */
 static uintptr_t stack_end(uintptr_t here)
 {
-	uintptr_t end = (here & ~(PAGE_BYTES - 1)) + PAGE_BYTES;
-	while (end - here < LOOK_BYTES && peek_is_readable(end))
+	uintptr_t end = (here & ~(PAGE_BYTES - 1)) + PAGE_BYTES, most = here + LOOK_BYTES;
+	uintptr_t thread = (uintptr_t)__builtin_thread_pointer() & ~(sizeof here - 1);
+	if (thread > here && thread < most)
+		most = thread;
+	while (end < most && peek_is_readable(end))
 		end += PAGE_BYTES;
-	return end;
+	return end < most ? end : most;
 }
 
 bool handler_is_running(void)
