@@ -48,6 +48,11 @@ uint64_t present_gap(uintptr_t addr, uint64_t pages)
 	return largest(is_free, addr, pages);
 }
 
+uint64_t present_missing(uintptr_t addr, uint64_t pages)
+{
+	return pages == 0 ? 0 : max_u64(present_gap(addr, pages), 1);
+}
+
 long present_occupy(uintptr_t addr, uint64_t pages)
 {
 	long r = raw_mmap((void *)addr, bytes_of(pages), PROT_NONE,

@@ -16,6 +16,10 @@ uint64_t present_prefix(uintptr_t addr, uint64_t pages);
  * for one more mapping it cannot be asked, and the answer is 0. */
 uint64_t present_gap(uintptr_t addr, uint64_t pages);
 
+/* The same where present_prefix has just found a page missing: at least that one, whatever the
+ * kernel says now. 0 of no pages. */
+uint64_t present_missing(uintptr_t addr, uint64_t pages);
+
 /* Maps a range that is free, without access, so that nobody else can: 0, or -EEXIST when
  * something is mapped there, or another -errno when the kernel has no room. The caller
  * unmaps it (raw_munmap). */

@@ -68,7 +68,7 @@ static bool holes_find(struct remap *r)
 			break;
 		if (r->holes == LIFT_RUNS)
 			return false;
-		uint64_t n = max_u64(present_gap(r->old + bytes_of(at), r->old_pages - at), 1);
+		uint64_t n = present_missing(r->old + bytes_of(at), r->old_pages - at);
 		r->hole[r->holes++] = (struct pagemap_run){ bytes_of(at), n };
 		at += n;
 	}
@@ -168,7 +168,7 @@ static void copied_mark(struct remap *r)
 		uint64_t n = present_prefix(r->to + bytes_of(at), pages - at);
 		removal_move(&r->from, at, at + n, r->to + bytes_of(at), true);
 		at += n;
-		n = at < pages ? max_u64(present_gap(r->to + bytes_of(at), pages - at), 1) : 0;
+		n = present_missing(r->to + bytes_of(at), pages - at);
 		removal_undo(&r->from, at, at + n);
 		at += n;
 	}

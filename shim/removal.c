@@ -47,9 +47,7 @@ void removal_undo_present(struct removal *r, uint64_t from, uint64_t end)
 		uint64_t mapped = present_prefix(at, end - from);
 		removal_undo(r, from, from + mapped);
 		from += mapped;
-		/* At least a page is missing now, wherever the kernel says the next one is. */
-		if (from < end)
-			from += max_u64(present_gap(r->lifted.addr + bytes_of(from), end - from), 1);
+		from += present_missing(r->lifted.addr + bytes_of(from), end - from);
 	}
 }
 

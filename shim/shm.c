@@ -140,7 +140,7 @@ static void piece_mark(uint32_t taken, struct pagemap_run r)
 		pagemap_set(&marks, PAGEMAP_EXEMPT, addr, n);
 		shared_put(taken, addr, n, addr, false);
 		at += n;
-		at += at < r.pages ? max_u64(present_gap(r.addr + bytes_of(at), r.pages - at), 1) : 0;
+		at += present_missing(r.addr + bytes_of(at), r.pages - at);
 	}
 }
 
