@@ -298,12 +298,14 @@ int heap_door_trylock(pthread_mutex_t *lock)
 	return error;
 }
 
+int heap_door_lock(pthread_mutex_t *lock);
 int heap_door_lock(pthread_mutex_t *lock)
 {
 	here.locks++;
 	return pthread_mutex_lock(lock);
 }
 
+int heap_door_unlock(pthread_mutex_t *lock);
 int heap_door_unlock(pthread_mutex_t *lock)
 {
 	int error = pthread_mutex_unlock(lock);

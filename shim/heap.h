@@ -3,7 +3,6 @@
  * functions that programs call are in shim/malloc.c. */
 #pragma once
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -26,10 +25,6 @@ bool heap_is_locked(void);
 
 /* What jemalloc asked for is refused to this thread, as if by one of its doors. */
 void heap_refused(enum refusal_reason reason);
-
-/* As jemalloc takes its locks, and counted with them. */
-int heap_door_lock(pthread_mutex_t *lock);
-int heap_door_unlock(pthread_mutex_t *lock);
 
 /* --- for shim/malloc.c: an allocation that failed --- */
 

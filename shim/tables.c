@@ -17,12 +17,13 @@
  * a process has. */
 #include "shim/tables.h"
 
-#include <pthread.h>
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "reserve/pagemap.h"
 #include "shim/charge.h"
 #include "shim/heap.h"
+#include "shim/lock.h"
 #include "shim/map.h"
 #include "shim/marks.h"
 #include "shim/raw.h"
@@ -57,13 +58,13 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 } here;
 
 /* Two who make the same page writable at once would both pay for it. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lock lock;
 static uintptr_t root_low = UINTPTR_MAX, root_high; /* what was written to before tables_thin */
 static bool root_is_thin;
 
 void tables_child(void)
 {
-	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	lock.word = 0;
 }
 
 /* Makes it writable, and whatever shares its pages. */
@@ -74,9 +75,13 @@ static bool pages_open(uintptr_t from, uintptr_t to)
 	uint64_t pages = pages_of(to - from);
 	if (pagemap_count(&marks, PAGEMAP_CHARGED, from, pages) == pages)
 		return true;
-	heap_door_lock(&lock);
-	long r = map_mprotect((void *)from, bytes_of(pages), PROT_READ | PROT_WRITE, -1, CATEGORY_HEAP, &reason);
-	heap_door_unlock(&lock);
+	uint64_t signals = signals_block();
+	long r = -EAGAIN;
+	if (lock_take(&lock) != LOCK_NOT_TAKEN) {
+		r = map_mprotect((void *)from, bytes_of(pages), PROT_READ | PROT_WRITE, -1, CATEGORY_HEAP, &reason);
+		lock_release(&lock);
+	}
+	signals_restore(signals);
 	if (reason != REASON_NONE)
 		heap_refused(reason);
 	return reason == REASON_NONE && !raw_failed(r);
