@@ -68,12 +68,13 @@ __attribute__((unused)) static void turn_for_ms(int ms)
 /* Turns until the child has ended; its exit status, or 1000 + the signal. */
 /* For what comes when the broker has got round to it, which on a busy machine takes a while. */
 #define PATIENCE_TURNS 1000
-#define turn_until(condition) \
+#define until(condition, turns_ms) \
 	do { \
 		for (int left_ = PATIENCE_TURNS; !(condition) && left_ > 0; left_--) \
-			turn_for_ms(5); \
+			turns_ms(5); \
 		cr_assert(condition); \
 	} while (0)
+#define turn_until(condition) until(condition, turn_for_ms)
 
 __attribute__((unused)) static int turn_until_exit(pid_t pid)
 {

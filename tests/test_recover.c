@@ -54,14 +54,6 @@ static void next_turns_ms(int ms)
 	}
 }
 
-/* For what comes when it has got round to it, which on a busy machine takes a while. */
-#define next_until(condition) \
-	do { \
-		for (int left_ = PATIENCE_TURNS; !(condition) && left_ > 0; left_--) \
-			next_turns_ms(5); \
-		cr_assert(condition); \
-	} while (0)
-
 static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
 {
 	int line[2];
@@ -250,7 +242,7 @@ Test(recover, heals_a_ledger_whose_header_is_gone)
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	cr_assert(a && a->damaged);
-	next_until(!a->damaged && account_is_sound(a) && account_is_clean(a) && a->granted == 2048);
+	until(!a->damaged && account_is_sound(a) && account_is_clean(a) && a->granted == 2048, next_turns_ms);
 }
 
 Test(recover, keeps_an_account_that_left_the_configuration_while_it_has_members)

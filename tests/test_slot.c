@@ -2,18 +2,9 @@
 /* Slots, and the death of whoever moves one: as in tests/test_transfer.c the crash points are
  * longjmps. Whatever is cut short, a slot that is taken says who is in it. */
 #include <criterion/criterion.h>
-#include <setjmp.h>
 
-static jmp_buf crash_to;
-static int crash_countdown; /* 0: never */
+#include "tests/crash_jump.h"
 
-static void crash_point(void)
-{
-	if (crash_countdown != 0 && --crash_countdown == 0)
-		longjmp(crash_to, 1);
-}
-
-#define CRASH_POINT(name) crash_point()
 #define slot_claim crash_claim
 #define slot_adopt crash_adopt
 #define slot_name crash_name

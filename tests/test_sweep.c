@@ -3,18 +3,9 @@
  * can still be told to have done a step or not. As in tests/test_transfer.c the crash points
  * are longjmps. */
 #include <criterion/criterion.h>
-#include <setjmp.h>
 
-static jmp_buf crash_to;
-static int crash_countdown; /* 0: never */
+#include "tests/crash_jump.h"
 
-static void crash_point(void)
-{
-	if (crash_countdown != 0 && --crash_countdown == 0)
-		longjmp(crash_to, 1);
-}
-
-#define CRASH_POINT(name) crash_point()
 #define ledger_create crash_create
 #define ledger_map crash_map
 #define ledger_unmap crash_unmap

@@ -4,23 +4,9 @@
  * nothing after it happens, as with SIGKILL. Then the settlement is cut at every one of
  * its own points too, and run again. */
 #include <criterion/criterion.h>
-#include <setjmp.h>
-#include <stdint.h>
 
-static jmp_buf crash_to;
-static int crash_countdown; /* 0: never */
+#include "tests/crash_jump.h"
 
-static uint64_t *restless; /* a word that changes at every step; NULL: none */
-
-static void crash_point(void)
-{
-	if (restless)
-		++*restless;
-	if (crash_countdown != 0 && --crash_countdown == 0)
-		longjmp(crash_to, 1);
-}
-
-#define CRASH_POINT(name) crash_point()
 #define transfer_fund crash_fund
 #define transfer_return crash_return
 #define transfer_to_object crash_to_object
@@ -259,10 +245,10 @@ Test(transfer, is_given_up_when_a_purse_never_holds_still)
 	struct ledger *l = calloc(1, sizeof *l);
 	scene_set(l);
 	purse_patience(100);
-	restless = &l->slot[B].purse.by;
+	crash_restless = &l->slot[B].purse.by;
 	cr_assert_eq(crash_return(l, A, B, 120), 0);
 	cr_assert_eq(crash_reap(l, A, B), 0);
-	restless = NULL;
+	crash_restless = NULL;
 	cr_assert(purse_gave_up(l));
 	cr_assert(!purse_gave_up(l));
 	cr_assert_eq(crash_return(l, A, B, 120), 120, "and is begun anew");

@@ -144,12 +144,16 @@ static long fixed_rw_over_shared(void)
 }
 static long unmap_middle(void) { rw(); check(munmap(a + S / 4, S / 2) == 0); return P / 2; }
 static long unmap_with_hole(void) { unmap_middle(); check(munmap(a, S) == 0); kept(NULL, 0); return 0; }
-static long grow(void)
+static void grown(void)
 {
-	rw();
 	char *p = mremap(a, S, 2 * S, MREMAP_MAYMOVE);
 	check(p != MAP_FAILED);
 	kept(p, 2 * S);
+}
+static long grow(void)
+{
+	rw();
+	grown();
 	return 2 * P;
 }
 static long shrink(void) { rw(); check(mremap(a, S, S / 2, 0) == a); kept(a, S / 2); return P / 2; }
@@ -173,17 +177,13 @@ static long dontunmap(void)
 static long grow_charged_none(void)
 {
 	rw_touched_to_none();
-	char *p = mremap(a, S, 2 * S, MREMAP_MAYMOVE);
-	check(p != MAP_FAILED);
-	kept(p, 2 * S);
+	grown();
 	return 2 * P;
 }
 static long grow_noreserve(void)
 {
 	noreserve();
-	char *p = mremap(a, S, 2 * S, MREMAP_MAYMOVE);
-	check(p != MAP_FAILED);
-	kept(p, 2 * S);
+	grown();
 	return 2 * P;
 }
 static long duplicate_private(void)
@@ -203,9 +203,7 @@ static long move_shrink_over(void)
 static long grow_none(void)
 {
 	none();
-	char *p = mremap(a, S, 2 * S, MREMAP_MAYMOVE);
-	check(p != MAP_FAILED);
-	kept(p, 2 * S);
+	grown();
 	return 0;
 }
 static long private_file(void) { kept(map_file(file("/tmp"), RW, MAP_PRIVATE), S); return P; }
@@ -252,9 +250,7 @@ static long shared_removed(void) { shared_noreserve(); check(madvise(a, S / 2, M
 static long shared_grown(void)
 {
 	shared_anon();
-	char *p = mremap(a, S, 2 * S, MREMAP_MAYMOVE);
-	check(p != MAP_FAILED);
-	kept(p, 2 * S);
+	grown();
 	return P;
 }
 static long shared_duplicated(void)
