@@ -171,12 +171,15 @@ bool account_is_sound(const struct account *a)
 }
 
 /* All of them, whatever the ledger says about where looking may stop. */
-static bool slots_are_free(const struct ledger *l)
+static const char *slots_unclean(const struct ledger *l)
 {
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
-		if (SLOT_STATE(slot_read(l, s)) != SLOT_FREE || purse_read(&l->slot[s].purse) != 0)
-			return false;
-	return true;
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
+		if (SLOT_STATE(slot_read(l, s)) != SLOT_FREE)
+			return "nobody is in it, yet a slot is taken";
+		if (purse_read(&l->slot[s].purse) != 0)
+			return "nobody is in it, yet a slot has pages";
+	}
+	return NULL;
 }
 
 /* May the object be there when nobody is? */
@@ -186,19 +189,31 @@ static bool object_is_left(const struct ledger *l, uint32_t o, uint64_t word, ui
 	       PURSE_GRANTED(word) == PURSE_USED(word);
 }
 
-bool account_is_clean(const struct account *a)
+/* `ret_used`: what the objects that may be there hold. */
+static const char *objects_unclean(const struct ledger *l, uint64_t *ret_used)
 {
-	const struct ledger *l = a->ledger;
-	uint64_t left = 0;
+	uint64_t used = 0;
 	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
 		uint64_t word = purse_read(&l->object[o].purse);
 		uint64_t state = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
 		bool empty = OBJECT_KIND(state) == OBJECT_FREE && word == 0;
 		if (!empty && !object_is_left(l, o, word, state))
-			return false;
-		left += PURSE_USED(word);
+			return "nobody is in it, yet a shared object is held";
+		used += PURSE_USED(word);
 	}
-	return slots_are_free(l) && PURSE_USED(purse_read(&l->header.purse)) == left;
+	*ret_used = used;
+	return NULL;
+}
+
+const char *account_unclean(const struct account *a)
+{
+	uint64_t left = 0;
+	const char *what = objects_unclean(a->ledger, &left);
+	if (!what)
+		what = slots_unclean(a->ledger);
+	if (!what && PURSE_USED(purse_read(&a->ledger->header.purse)) != left)
+		what = "nobody is in it, yet its use is not that of its segments";
+	return what;
 }
 
 void account_sweep(struct account *a)

@@ -93,8 +93,8 @@ void account_forget(struct account *a);
 bool account_is_sound(const struct account *a);
 
 /* Is a ledger without members as it must be: no slot taken, nothing charged but SysV
- * segments that still exist? */
-bool account_is_clean(const struct account *a);
+ * segments that still exist? NULL, or what is wrong with it. */
+const char *account_unclean(const struct account *a);
 
 /* Empties the tables of a clean ledger that nobody is in of what was left in them. */
 void account_sweep(struct account *a);

@@ -117,7 +117,7 @@ static bool look_is_due(const struct account *a)
 static void strays_return(struct ledger *l)
 {
 	int actor = -1;
-	for (uint32_t s = 0; s < ledger_slots(l); s++) {
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
 		if (SLOT_STATE(slot_read(l, s)) != SLOT_FREE || purse_read(&l->slot[s].purse) == 0)
 			continue;
 		if (actor < 0 && (actor = slot_claim(l, SLOT_LIVE, 0)) < 0)
@@ -142,10 +142,11 @@ void settle_empty(struct broker *b, struct account *a)
 	strays_return(a->ledger);
 	/* What does not show in the books may still be a snare for those who come: a bit of
 	 * a holder that is gone, a step that counts as done before it is made. */
-	if (account_is_clean(a))
-		account_sweep(a);
+	const char *wrong = account_unclean(a);
+	if (wrong)
+		damage_found(b, a, wrong);
 	else
-		damage_found(b, a, "its books do not add up although nobody is left in it");
+		account_sweep(a);
 }
 
 void settle_account(struct broker *b, struct account *a, bool inherited)

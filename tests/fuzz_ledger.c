@@ -485,7 +485,7 @@ static void (*const steps[])(struct feed *) = {
 static bool is_healed(const struct account *x)
 {
 	return x && !x->damaged && x->members == 0 && x->doubts == 0 && x->orphans == 0 && x->dying == 0 &&
-	       account_is_sound(x) && account_is_clean(x) && PURSE_USED(purse_read(&x->ledger->header.purse)) == 0;
+	       account_is_sound(x) && !account_unclean(x) && PURSE_USED(purse_read(&x->ledger->header.purse)) == 0;
 }
 
 /* Longer than the broker leaves an empty account unchecked. */

@@ -315,7 +315,7 @@ static void leave(void)
 	for (int i = 0; i < 8; i++)
 		turn(SLOW_NS);
 	check();
-	must(b.peers.n == 0 && b.registry.members == 2 && x->members == 0 && account_is_clean(x));
+	must(b.peers.n == 0 && b.registry.members == 2 && x->members == 0 && !account_unclean(x));
 	must(PURSE_USED(purse_read(&x->ledger->header.purse)) == 0);
 }
 

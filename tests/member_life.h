@@ -275,7 +275,7 @@ static void step_copy(void)
 static void step_stray(void)
 {
 	uint32_t s = below(8);
-	if (SLOT_STATE(slot_read(member.ledger, s)) != SLOT_FREE)
+	if (s >= ledger_slots(member.ledger) || SLOT_STATE(slot_read(member.ledger, s)) != SLOT_FREE)
 		return;
 	transfer_fund(member.ledger, member.slot, s, 1 + below(50));
 	if (SLOT_STATE(slot_read(member.ledger, s)) == SLOT_FREE)

@@ -258,7 +258,7 @@ Test(peer, keeps_the_slot_and_the_charge_of_a_process_that_comes_again)
 		      PURSE_USED(purse_read(&m.ledger->header.purse)) != PURSE_GRANTED(purse_read(&s->purse)) ? 6 : 0);
 	}
 	cr_assert(turn_until_exit(pid) == 0);
-	cr_assert(used("a") == 0 && account_is_clean(account("a")));
+	cr_assert(used("a") == 0 && !account_unclean(account("a")));
 }
 
 Test(peer, moves_a_process_that_joins_another_account)

@@ -101,7 +101,7 @@ Test(recover, finds_the_same_used_and_the_same_members)
 	cr_assert(na->members == 1 && next_used("a") < a && next_used("a") >= 2000);
 	end_next(two);
 	end_next(three);
-	cr_assert(next_used("a") == 0 && next_used("b") == 0 && account_is_clean(na));
+	cr_assert(next_used("a") == 0 && next_used("b") == 0 && !account_unclean(na));
 }
 
 /* Of another pid namespace: their pids in the ledger are the last broker's own. */
@@ -123,7 +123,7 @@ Test(recover, finds_each_in_its_own_slot_whatever_namespace_it_is_of)
 		cr_assert(found && member_slot(a, found) == m[i].slot);
 		end_next(pid[i]);
 	}
-	cr_assert(next_used("a") == 0 && account_is_clean(a));
+	cr_assert(next_used("a") == 0 && !account_unclean(a));
 }
 
 Test(recover, reaps_who_died_while_there_was_no_broker)
@@ -135,7 +135,7 @@ Test(recover, reaps_who_died_while_there_was_no_broker)
 	struct account *a = broker_find(&next, "a");
 	cr_assert(a->members == 1 && !registry_find(&next, a, one) && registry_find(&next, a, two));
 	end_next(two);
-	cr_assert(next_used("a") == 0 && account_is_clean(a));
+	cr_assert(next_used("a") == 0 && !account_unclean(a));
 }
 
 /* A pid that was used again is another process. */
@@ -161,7 +161,7 @@ Test(recover, settles_a_join_that_was_cut_short)
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	next_turns_ms(1300);
-	cr_assert(SLOT_STATE(slot_read(a->ledger, (uint32_t)s)) == SLOT_FREE && account_is_clean(a) && !a->damaged);
+	cr_assert(SLOT_STATE(slot_read(a->ledger, (uint32_t)s)) == SLOT_FREE && !account_unclean(a) && !a->damaged);
 }
 
 Test(recover, settles_a_reaping_that_was_cut_short)
@@ -173,7 +173,7 @@ Test(recover, settles_a_reaping_that_was_cut_short)
 	struct ledger *l = account("a")->ledger;
 	transfer_reap(l, m.slot, m.slot); /* its purse is empty, its slot is not free yet */
 	take_over(CONFIG);
-	cr_assert(next_used("a") == 0 && account_is_clean(broker_find(&next, "a")));
+	cr_assert(next_used("a") == 0 && !account_unclean(broker_find(&next, "a")));
 }
 
 /* The slot of a parent may lie above its embryo's: it is looked at later. */
@@ -194,7 +194,7 @@ Test(recover, gives_back_the_embryo_of_a_parent_that_died_while_there_was_no_bro
 	cr_assert(SLOT_STATE(slot_read(a->ledger, e.slot)) == SLOT_FREE && a->members == 1 && !a->damaged);
 	cr_assert(next_used("a") >= 2000 && next_used("a") < 2500, "%u", next_used("a"));
 	end_next(two);
-	cr_assert(next_used("a") == 0 && account_is_clean(a));
+	cr_assert(next_used("a") == 0 && !account_unclean(a));
 }
 
 Test(recover, accepts_either_side_of_a_grant_that_was_cut_short)
@@ -220,7 +220,7 @@ Test(recover, finishes_a_reload_that_was_cut_short)
 	cr_assert(!a->damaged && account_is_sound(a) && a->members == 1);
 	cr_assert(a->ledger->header.limit == 8192 && a->ledger->header.warn != 77);
 	end_next(one);
-	cr_assert(next_used("a") == 0 && account_is_clean(a));
+	cr_assert(next_used("a") == 0 && !account_unclean(a));
 }
 
 Test(recover, does_not_believe_a_ledger_that_claims_more_than_the_books)
@@ -242,7 +242,7 @@ Test(recover, heals_a_ledger_whose_header_is_gone)
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	cr_assert(a && a->damaged);
-	until(!a->damaged && account_is_sound(a) && account_is_clean(a) && a->granted == 2048, next_turns_ms);
+	until(!a->damaged && account_is_sound(a) && !account_unclean(a) && a->granted == 2048, next_turns_ms);
 }
 
 Test(recover, keeps_an_account_that_left_the_configuration_while_it_has_members)

@@ -155,7 +155,7 @@ static void is_back(const char *name)
 		  !account(name)->damaged, "%s: %u used, %u unseen, %u drift", name, used(name), account(name)->unseen,
 		  account(name)->drift);
 	turn_for_ms(1100); /* its books are looked through */
-	cr_assert(!account(name)->damaged && account_is_clean(account(name)));
+	cr_assert(!account(name)->damaged && !account_unclean(account(name)));
 }
 
 /* --- the tests --- */

@@ -558,7 +558,7 @@ vacant: /* settle.c: settle_empty */
 #else
 		skip };
 #endif
-clean: /* account.c: account_is_clean, or it is damaged */
+clean: /* account.c: account_unclean, or it is damaged */
 	atomic { assert(USED(purse[0]) == 0 && SLOTS_SUM(0) == 0 && IS_FREE(0) && IS_FREE(1) && IS_FREE(SLOTS - 1)) };
 	/* ledger.c: ledger_sweep */
 	atomic { STEP; purse[0] = PURSE(GRANTED(purse[0]), 0, SIGN(BROKER_SLOT, 0)) };
