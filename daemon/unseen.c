@@ -28,30 +28,25 @@ static int grant_ask(void *context, uint32_t pages, enum refusal_reason *ret_rea
 
 /* As much of `pages` as the account can pay; gathering for all of it has moved everybody's
  * idle slack to the account. */
-static uint32_t pages_fund(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
+static uint32_t pages_charge(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
 {
 	struct means means = { b, a };
 	struct gather g = { .ledger = a->ledger, .slot = s, .ask = grant_ask, .context = &means };
-	if (gather_fund(&g, s, pages) == REASON_NONE)
+	if (gather_charge(&g, pages) == REASON_NONE)
 		return pages;
 	uint32_t rest = (uint32_t)min_u64(pages, purse_headroom(purse_read(&a->ledger->header.purse)));
-	return rest != 0 && transfer_fund(a->ledger, s, s, rest) ? rest : 0;
+	return rest != 0 && transfer_charge(a->ledger, s, s, rest) ? rest : 0;
 }
 
 /* Charges `pages` in slot `s`, where `held` are charged; returns how many are now. */
 static uint32_t purse_hold(struct broker *b, struct account *a, uint32_t s, uint32_t held, uint32_t pages)
 {
-	struct purse *p = &a->ledger->slot[s].purse;
-	if (pages < held) {
-		purse_give(p, held - pages);
-		transfer_return(a->ledger, s, s, held - pages);
-		return pages;
-	}
-	uint32_t more = pages > held ? pages_fund(b, a, s, pages - held) : 0;
-	CRASH_POINT(UNSEEN_FUNDED);
-	if (more != 0 && !purse_take(p, more))
-		damage_found(b, a, "a charge of the broker's own has changed");
-	return held + more;
+	if (pages > held)
+		pages = held + pages_charge(b, a, s, pages - held);
+	else
+		transfer_shrink(a->ledger, s, s, pages);
+	CRASH_POINT(UNSEEN_CHARGED);
+	return pages;
 }
 
 static bool is_held(const struct account *a, uint32_t s, uint32_t pages)
@@ -145,15 +140,23 @@ void unseen_forget(struct broker *b, struct account *a, uint32_t s)
 		figures_write(a, s);
 }
 
+/* Charges the slack of a member that left, which a sibling may be taking at this moment. How
+ * much is charged then. */
+static uint32_t slack_charge(struct ledger *l, uint32_t s)
+{
+	struct purse *p = &l->slot[s].purse;
+	uint64_t word = purse_read(p);
+	for (uint32_t tries = 0; !purse_take(p, purse_headroom(word)) && purse_is_tried_again(tries, l); tries++)
+		word = purse_read(p);
+	return PURSE_GRANTED(word);
+}
+
 void unseen_take_over(struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
-	struct purse *p = &a->ledger->slot[s].purse;
 	transfer_settle(a->ledger, s);
-	uint64_t word = purse_read(p);
-	m->unseen = PURSE_GRANTED(word);
+	m->unseen = slack_charge(a->ledger, s);
 	CRASH_POINT(UNSEEN_TAKEN_OVER);
-	purse_take(p, purse_headroom(word));
 	m->unattached = true;
 	m->counted = m->looked_at = m->has_left = false;
 	figures_write(a, s);

@@ -12,7 +12,7 @@
 #define CRASH_POINTS(X) \
 	/* reserve/purse.c */ \
 	X(1, PURSE_TAKEN, BOTH)             /* charged; nothing is mapped yet */ \
-	X(2, PURSE_GIVEN, BOTH) \
+	X(2, PURSE_GIVEN, MEMBER) \
 	X(3, SIGNATURE_CONFIRMED, BOTH)     /* the one that is about to be replaced */ \
 	X(4, PURSE_SWAPPED, BOTH)           /* or not, if another was faster */ \
 	/* reserve/transfer.c */ \
@@ -116,7 +116,7 @@
 	X(154, UNATTACHED_TURNED, BROKER)   /* a member has become one */ \
 	X(155, UNATTACHED_JOINED, BROKER)   /* and comes back */ \
 	X(156, UNSEEN_OPENED, BROKER)       /* the slot of what came past the doors */ \
-	X(157, UNSEEN_FUNDED, BROKER) \
+	X(157, UNSEEN_CHARGED, BROKER) \
 	X(158, UNSEEN_TAKEN_OVER, BROKER) \
 	/* daemon/recover.c */ \
 	X(160, RECOVER_TAKEN, BROKER) \

@@ -28,13 +28,16 @@ static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 	return purse_headroom(purse_read(&l->header.purse)) >= pages;
 }
 
+/* How pages come out of the account: as slack, or in use. */
+typedef bool draw_fn(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages);
+
 /* Without the broker. `spare` is the slot whose slack is already counted by the caller. */
-static bool fund_from_account(const struct gather *g, uint32_t target, uint32_t spare, uint32_t pages)
+static bool draw_nearby(const struct gather *g, draw_fn *draw, uint32_t target, uint32_t spare, uint32_t pages)
 {
 	struct ledger *l = g->ledger;
-	if (transfer_fund(l, g->slot, target, pages)) /* model: fund, gather */
+	if (draw(l, g->slot, target, pages)) /* model: fund, gather */
 		return true;
-	return sweep(g, spare, pages) && transfer_fund(l, g->slot, target, pages);
+	return sweep(g, spare, pages) && draw(l, g->slot, target, pages);
 }
 
 static enum refusal_reason broker_ask(const struct gather *g, uint32_t pages)
@@ -75,7 +78,7 @@ static bool take_nearby(const struct gather *g, uint32_t pages)
 			continue;
 		bool batch = missing <= PAGES_MAX - GATHER_BATCH &&
 			     transfer_fund(g->ledger, g->slot, g->slot, missing + GATHER_BATCH);
-		if (!batch && !fund_from_account(g, g->slot, g->slot, missing))
+		if (!batch && !draw_nearby(g, transfer_fund, g->slot, g->slot, missing))
 			break;
 	}
 	return purse_take(own, pages);
@@ -99,13 +102,13 @@ enum refusal_reason gather_take(const struct gather *g, uint64_t pages)
 	return REASON_NONE;
 }
 
-enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_t pages)
+static enum refusal_reason draw_gathered(const struct gather *g, draw_fn *draw, uint32_t target, uint64_t pages)
 {
 	enum refusal_reason reason = REASON_LIMIT;
 	if (pages > PAGES_MAX)
 		return REASON_LIMIT;
 	/* Nobody's slack is spared here, our own neither. */
-	for (int asked = 0; !fund_from_account(g, embryo, LEDGER_SLOTS, (uint32_t)pages); asked++) {
+	for (int asked = 0; !draw_nearby(g, draw, target, LEDGER_SLOTS, (uint32_t)pages); asked++) {
 		if (asked == ASK_TRIES)
 			return reason_for(g->ledger, reason == REASON_NONE ? REASON_LIMIT : reason);
 		reason = broker_ask(g, (uint32_t)pages);
@@ -113,6 +116,16 @@ enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_
 			asked = ASK_TRIES - 1;
 	}
 	return REASON_NONE;
+}
+
+enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_t pages)
+{
+	return draw_gathered(g, transfer_fund, embryo, pages);
+}
+
+enum refusal_reason gather_charge(const struct gather *g, uint64_t pages)
+{
+	return draw_gathered(g, transfer_charge, g->slot, pages);
 }
 
 void gather_trim(const struct gather *g)

@@ -32,6 +32,10 @@ enum refusal_reason gather_take(const struct gather *g, uint64_t pages);
 /* Puts `pages` more grant into the purse of the actor's embryo. */
 enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_t pages);
 
+/* Charges `pages` in the actor's own purse, which has no slack and gets none at any moment: what
+ * the broker keeps for others (daemon/unseen.c). */
+enum refusal_reason gather_charge(const struct gather *g, uint64_t pages);
+
 /* Returns idle slack beyond GATHER_IDLE to the account, down to GATHER_BATCH. */
 void gather_trim(const struct gather *g);
 

@@ -72,7 +72,8 @@ static void peak_raise(struct ledger *l)
 		;
 }
 
-bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
+/* `used` of the pages arrive in use. */
+static bool account_draw(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages, uint32_t used)
 {
 	if (purse_headroom(purse_read(&l->header.purse)) < pages)
 		return false;
@@ -80,13 +81,23 @@ bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages
 	bool ok = step_apply(l, &l->header.purse, 0, pages, sign(s, step)); /* model: FUND_DEBIT */
 	if (ok) {
 		CRASH_POINT(FUND_DEBITED);
-		step_apply(l, &l->slot[target].purse, pages, 0, sign(s, step + 1)); /* model: FUND_CREDIT */
+		step_apply(l, &l->slot[target].purse, pages, used, sign(s, step + 1)); /* model: FUND_CREDIT */
 		CRASH_POINT(FUND_CREDITED);
 	}
 	intent_close(l, s);
 	if (ok)
 		peak_raise(l);
 	return ok;
+}
+
+bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
+{
+	return account_draw(l, s, target, pages, 0);
+}
+
+bool transfer_charge(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
+{
+	return account_draw(l, s, target, pages, pages);
 }
 
 uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages)
@@ -160,7 +171,12 @@ uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, u
 
 uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)
 {
-	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target, 0);
+	return transfer_shrink(l, s, target, 0);
+}
+
+uint32_t transfer_shrink(struct ledger *l, uint32_t s, uint32_t target, uint32_t keep)
+{
+	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target, keep);
 }
 
 /* The purse whose debit is the first step of an intent, and the one of its credit;

@@ -26,6 +26,9 @@
  * grant has not that much headroom; nothing changed. */
 bool transfer_fund(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages);
 
+/* The same, and the pages arrive in use: at no moment are they slack, which a sibling may take. */
+bool transfer_charge(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages);
+
 /* Up to `pages` of the slack of slot `target` (its own, a sibling's that is not using it,
  * or what strayed into a free slot) back to the account. Returns how many. Never touches
  * an embryo, whose slack is its child's. */
@@ -45,6 +48,9 @@ uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, u
 /* Everything in the purse of `target`, used or not, goes back to the account: a dead
  * member's last settlement, or an embryo that will not be born. Returns the grant. */
 uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target);
+
+/* As above, but `keep` pages of it stay, in use or not. */
+uint32_t transfer_shrink(struct ledger *l, uint32_t s, uint32_t target, uint32_t keep);
 
 /* Finishes or undoes the transfer that slot `s` had open. The caller must be the only
  * one who can act for `s`. Harmless when nothing is open. */

@@ -9,6 +9,9 @@
 
 #include "cli/smaps.h"
 #include "daemon/audit.h"
+#include "daemon/unseen.h"
+#include "reserve/reap.h"
+#include "reserve/transfer.h"
 
 enum { MORE = 1000 };
 
@@ -33,6 +36,16 @@ struct puppet {
 };
 
 static char *mapping;
+static struct peer_member self;
+
+/* Takes every sibling's slack, again and again. */
+static void sweep(void) __attribute__((noreturn));
+static void sweep(void)
+{
+	for (uint32_t s = 0;; s = (s + 1) % ledger_slots(self.ledger))
+		if (s != self.slot)
+			transfer_return(self.ledger, self.slot, s, PAGES_MAX);
+}
 
 static void *live_on(void *unused)
 {
@@ -71,6 +84,10 @@ static void obey(char order, int from)
 		if (write(from, &child, sizeof child) != sizeof child)
 			_exit(1);
 		pthread_exit(NULL);
+	case 's':
+		if (write(from, &child, sizeof child) != sizeof child)
+			_exit(1);
+		sweep();
 	case 'x':
 		execl("/bin/sleep", "sleep", "60", NULL);
 		_exit(1);
@@ -86,12 +103,11 @@ static struct puppet puppet_make(const char *account_name)
 	cr_assert(pipe(to) == 0 && pipe(from) == 0);
 	struct puppet p = { .pid = fork(), .to = to[1], .from = from[0] };
 	if (p.pid == 0) {
-		struct peer_member m;
 		child_begin();
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
-		if (peer_join(door_name, account_name, &m) != 0 || peer_take(&m, 100) != REASON_NONE)
+		if (peer_join(door_name, account_name, &self) != 0 || peer_take(&self, 100) != REASON_NONE)
 			_exit(1);
-		m.ledger->slot[m.slot].soft = 0; /* nothing is covered but by the charge */
+		self.ledger->slot[self.slot].soft = 0; /* nothing is covered but by the charge */
 		obey(0, from[1]);
 		while (read(to[0], &order, 1) == 1)
 			obey(order, from[1]);
@@ -159,6 +175,38 @@ static void is_back(const char *name)
 }
 
 /* --- the tests --- */
+
+Test(unseen, is_nobodys_slack_at_any_moment)
+{
+	struct puppet p = puppet_make("a"), sweeper = puppet_make("a");
+	struct account *a = account("a");
+	uint32_t s = member_slot(a, member_of("a", p.pid));
+	order(&sweeper, 's');
+	for (uint32_t i = 0; i < 30000 && !a->damaged; i++)
+		unseen_set(&b, a, s, i % 2 ? 1000 : 10);
+	cr_assert(!a->damaged && a->member[s].unseen == 1000);
+	end(p.pid);
+	end(sweeper.pid);
+	is_back("a");
+}
+
+Test(unseen, slack_is_charged_while_a_sibling_takes_it)
+{
+	struct puppet sweeper = puppet_make("a");
+	struct account *a = account("a");
+	order(&sweeper, 's');
+	for (uint32_t i = 0; i < 30000; i++) {
+		uint32_t s = (uint32_t)registry_claim(&b, a, SLOT_UNATTACHED);
+		transfer_fund(a->ledger, s, s, 100);
+		unseen_take_over(a, s);
+		cr_assert(unseen_is_sound(a, s), "round %u", i);
+		unseen_forget(&b, a, s);
+		a->member[s].unattached = false;
+		member_reap(a->ledger, s);
+	}
+	end(sweeper.pid);
+	is_back("a");
+}
 
 Test(unseen, is_charged_to_the_page_and_given_back)
 {
