@@ -29,6 +29,7 @@
 #include "shim/heap.h"
 #include "shim/loaded.h"
 #include "shim/lock.h"
+#include "shim/map.h"
 #include "shim/marks.h"
 #include "shim/next.h"
 #include "shim/origin.h"
@@ -68,19 +69,21 @@ static bool is_ready;
 #define BALLAST_DATA_BYTES ((size_t)112 << 10) /* 26 pages are needed on Debian 12 */
 static void *ballast, *ballast_data;
 
-__attribute__((constructor(102))) static void blame_start(void)
+/* The charge of the mapping is the caller's business. */
+__attribute__((constructor(102))) static void ballast_take(void)
 {
 	ballast = malloc(BALLAST_BYTES);
 	long r = raw_mmap(NULL, BALLAST_DATA_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (!raw_failed(r))
-		ballast_data = (void *)r;
+	ballast_data = raw_failed(r) ? NULL : (void *)r;
 }
 
-/* The mapping goes, its charge stays: how many pages that is. */
+/* The mapping goes, its charge stays: how many pages that is. The heap is purged, for what it
+ * needs more of may be its own tables and not the piece that was freed. */
 static uint64_t ballast_drop(void)
 {
 	struct lifted l = { .charged = 0 };
 	free(ballast);
+	heap_purge();
 	ballast = NULL;
 	if (ballast_data) {
 		marks_lift((uintptr_t)ballast_data, pages_of(BALLAST_DATA_BYTES), &l);
@@ -88,6 +91,18 @@ static uint64_t ballast_drop(void)
 		ballast_data = NULL;
 	}
 	return l.charged;
+}
+
+/* Until the next attempt; `paid` pages are charged. */
+static void ballast_keep(uint64_t paid)
+{
+	ballast_take();
+	if (ballast_data && map_found(ballast_data, BALLAST_DATA_BYTES, paid, CATEGORY_IMAGE) == REASON_NONE)
+		return;
+	if (ballast_data)
+		raw_munmap(ballast_data, BALLAST_DATA_BYTES);
+	ballast_data = NULL;
+	charge_give(paid, CATEGORY_IMAGE);
 }
 
 static __thread __attribute__((tls_model("initial-exec"))) bool walking;
@@ -255,15 +270,20 @@ static bool first_use_apart(struct walk *w)
 	return r > 0;
 }
 
-/* A library that was not paid for is found again by the next who settles (shim/loaded.h). */
+/* A library that cannot be paid for does not stay. */
 static void *library_load(const char *name)
 {
 	uint64_t refused, paid = ballast_drop();
 	void *library = next()->dlopen(name, RTLD_NOW | RTLD_LOCAL);
-	if (library && loaded_settle(&paid, &refused) != REASON_NONE)
-		loaded_owe(0);
-	charge_give(paid, CATEGORY_IMAGE);
-	return library;
+	if (library && loaded_settle(&paid, &refused) == REASON_NONE) {
+		charge_give(paid, CATEGORY_IMAGE);
+		return library;
+	}
+	if (library)
+		next()->dlclose(library);
+	loaded_sweep();
+	ballast_keep(paid);
+	return NULL;
 }
 
 static bool unwinder_load(struct walk *w)

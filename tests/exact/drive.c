@@ -239,16 +239,18 @@ static uint64_t runs_all(void)
 	return runs_alone() + (barriers + BARRIERS_A_RUN - 1) / BARRIERS_A_RUN;
 }
 
-/* Every other has room for everything; in the others refusals happen. */
+/* Every other has room for everything; in the others refusals happen. A seed always has the
+ * same room. */
 static struct run run_number(uint64_t i)
 {
+	uint64_t seed = first_seed + i;
 	static const char *const alone[] = { "infinity", "13M", "infinity", "16M", "infinity", "20M", "infinity", "40M" };
 	static const char *const together[] = { "infinity", "40M", "infinity", "80M" };
 	bool is_alone = i < runs_alone();
-	return (struct run){ .seed = first_seed + i,
+	return (struct run){ .seed = seed,
 			     .steps = is_alone ? STEPS_A_RUN : STEPS_A_RUN_TOGETHER,
 			     .threads = is_alone ? 0 : THREADS,
-			     .budget = is_alone ? alone[i % ARRAY_N(alone)] : together[i % ARRAY_N(together)] };
+			     .budget = is_alone ? alone[(seed - 1) % ARRAY_N(alone)] : together[(seed - 1) % ARRAY_N(together)] };
 }
 
 struct result {
