@@ -94,10 +94,11 @@ bool tables_want_block(void)
 	return here.blocks > 0;
 }
 
+/* By the door, which lifts the marks of a stack that libc unmapped there unseen: what is charged
+ * in a block has been opened (pages_open). */
 long tables_block(size_t bytes, enum refusal_reason *ret_reason)
 {
-	long r = raw_mmap(NULL, bytes + HUGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	*ret_reason = REASON_NONE;
+	long r = map_mmap(NULL, bytes + HUGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, CATEGORY_HEAP, ret_reason);
 	if (raw_failed(r))
 		return r;
 	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
