@@ -135,9 +135,11 @@ static void half_done(struct model *m, const struct remap *r)
 	}
 	if (old_bytes > LOOKED_AT_BYTES && r->old + old_bytes > r->old)
 		model_look(m, r->old + LOOKED_AT_BYTES, r->old + old_bytes);
-	for (size_t at = 0; fixed && at < new_bytes; at += PAGE_BYTES)
+	for (size_t at = 0; fixed && at < new_bytes && at < LOOKED_AT_BYTES; at += PAGE_BYTES)
 		if (!page_is_mapped(r->to + at))
 			model_forget(m, r->to + at, r->to + at + PAGE_BYTES);
+	if (fixed && new_bytes > LOOKED_AT_BYTES && r->to + new_bytes > r->to)
+		model_look(m, r->to + LOOKED_AT_BYTES, r->to + new_bytes);
 }
 
 /* Nobody can tell a copy from what it was to replace, so there may be a charge for both until

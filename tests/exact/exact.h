@@ -90,6 +90,6 @@ void threads_become_child(struct actor *a);
 /* Ends everything that would outlive this process. */
 void shared_clean(struct actor *a);
 
-/* A refusal by Solvent since `before` (books_refusals)? Then it must have been right: there was
- * no room for `bytes`. */
+/* Was it Solvent that refused, since `before` (books_refusals)? Then it must have been right: there
+ * was no room for `bytes`. False too where that cannot be told from a refusal of another's. */
 bool was_refused(struct actor *a, uint64_t before, uint64_t bytes);

@@ -106,7 +106,8 @@ bool was_refused(struct actor *a, uint64_t before, uint64_t bytes)
 	if (a->alone && a->depth == 0 && (reason == REASON_LIMIT || reason == REASON_POOL) && books_others() == 0 &&
 	    bytes < SIZE_MAX / 2 && books_used() + pages_of(bytes) <= limit)
 		fail("REFUSED %lu pages with %lu of %lu in use", pages_of(bytes), books_used(), limit);
-	return true;
+	/* Where others are at it, it may have been one of theirs, and the kernel that failed ours. */
+	return a->alone;
 }
 
 /* --- the tally --- */
