@@ -26,6 +26,7 @@
 #include "shim/loaded.h"
 #include "shim/next.h"
 #include "shim/search.h"
+#include "shim/thread.h"
 
 /* What is asked of one of the doors. */
 struct request {
@@ -148,6 +149,7 @@ static struct answer module_open(const struct request *r)
 	if (self.state != SELF_MEMBER || !r->name || !*r->name || (r->flags & RTLD_NOLOAD))
 		return answer_jump(r);
 	loaded_settle_due();
+	stacks_sweep_due();
 	if (!afford(OP_DLOPEN, request_pages(r), CATEGORY_IMAGE, &paid))
 		return answer_refused(r);
 	if (!caller_matters(r))

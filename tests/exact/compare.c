@@ -41,6 +41,7 @@ static void runs_collect(void)
 struct account {
 	uint64_t expected; /* pages that must be charged */
 	uint64_t over[OVER_N];
+	uint64_t covered; /* of what is stale: something stands there that we do not see go either */
 };
 
 static uint64_t pages_between(uintptr_t start, uintptr_t end)
@@ -162,10 +163,13 @@ static uintptr_t edge_of_runs(uintptr_t start, uintptr_t end, bool *ret_is_known
 static void count_stack_piece(struct account *a, const struct mapping *m, struct stack piece)
 {
 	bool in = m && m->start <= piece.start;
-	if (in && is_guard(m, piece))
-		a->over[OVER_GUARD] += pages_between(piece.start, piece.end);
-	else if (!in || !(m->is & (MAPPING_ACCOUNTED | MAPPING_WRITABLE)))
-		a->over[OVER_STALE] += pages_between(piece.start, piece.end);
+	uint64_t pages = pages_between(piece.start, piece.end);
+	if (in && is_guard(m, piece)) {
+		a->over[OVER_GUARD] += pages;
+	} else if (!in || !(m->is & (MAPPING_ACCOUNTED | MAPPING_WRITABLE))) {
+		a->over[OVER_STALE] += pages;
+		a->covered += in ? pages : 0;
+	}
 }
 
 static void count_thread_stack(struct account *a, struct stack s)
@@ -331,7 +335,7 @@ static void ask_too_much(void)
 /* What may be charged or not. */
 static uint64_t maybe(const struct account *a)
 {
-	return a->over[OVER_GUARD] + a->over[OVER_NO_COPY];
+	return a->over[OVER_GUARD] + a->over[OVER_NO_COPY] + a->covered;
 }
 
 /* So many pages are charged that may be or not: which those are. */

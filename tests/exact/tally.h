@@ -11,7 +11,8 @@ enum over {
 	OVER_NO_COPY,	/* MADV_DONTFORK, in a child */
 	OVER_STACK,	/* the main thread's stack, paid for and not used yet */
 	OVER_GUARD,	/* guard pages of threads' stacks */
-	OVER_STALE,	/* threads' stacks that libc has unmapped, until it is noticed */
+	OVER_STALE,	/* threads' stacks that libc has unmapped: until it is noticed, or something of the loader's
+			 * that was put there goes */
 	OVER_HOLES,	/* of files in memory: not instantiated yet */
 	OVER_N
 };
