@@ -88,6 +88,45 @@ __attribute__((unused)) static void home_remove(void)
 		remove(path);
 	}
 }
+
+/* --- others --- */
+
+__attribute__((unused)) static uint32_t random_below(uint32_t *seed, uint32_t n)
+{
+	*seed = *seed * 1664525u + 1013904223u;
+	return (uint32_t)((uint64_t)*seed * n >> 32);
+}
+
+/* Kills the whole family in no order until nobody is left: everybody's orphans are ours. */
+__attribute__((unused)) static void family_kill(uint32_t *seed)
+{
+	char path[64], text[65536];
+	snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+	for (;;) {
+		int fd = open(path, O_RDONLY);
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+		if (fd >= 0)
+			close(fd);
+		text[n > 0 ? n : 0] = '\0';
+		int children = 0;
+		for (char *at = text, *end; *at; at = end) {
+			pid_t pid = (pid_t)strtol(at, &end, 10);
+			if (end == at)
+				break;
+			if (pid == broker || pid <= 0)
+				continue;
+			children++;
+			kill(pid, SIGKILL);
+			if (random_below(seed, 4) == 0)
+				sleep_ms(0.05);
+		}
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (children == 0)
+			return;
+	}
+}
+
 /* --- the broker --- */
 
 /* Starts one; it writes a byte to what is returned when it listens. */
@@ -111,14 +150,31 @@ __attribute__((unused)) static int broker_launch(void)
 	return ready[0];
 }
 
+/* Nothing can be tested any more. Leaves nobody and nothing behind, and says what the broker
+ * said last. */
+static void broker_missed(void) __attribute__((noreturn));
+static void broker_missed(void)
+{
+	char text[2048] = "";
+	int status = 0, log = open(log_path, O_RDONLY);
+	uint32_t seed = 1;
+	lseek(log, -(off_t)(sizeof text - 1), SEEK_END);
+	ssize_t n = read(log, text, sizeof text - 1);
+	waitpid(broker, &status, 0);
+	printf("FAIL %s did not start (status %#x); its log ends with\n%.*s\n", broker_path, status, (int)(n > 0 ? n : 0),
+	       text);
+	broker = 0;
+	family_kill(&seed);
+	home_remove();
+	exit(1);
+}
+
 __attribute__((unused)) static void broker_start(void)
 {
 	char byte;
 	int ready = broker_launch();
-	if (read(ready, &byte, 1) != 1) {
-		printf("FAIL %s did not start\n", broker_path);
-		exit(1);
-	}
+	if (read(ready, &byte, 1) != 1)
+		broker_missed();
 	close(ready);
 }
 
@@ -167,43 +223,5 @@ __attribute__((unused)) static void explain(const struct ledger *l)
 			printf("  slot %u state %d owner %d pid %d purse %u/%u\n", s, SLOT_STATE(state),
 			       (int)SLOT_OWNER(state), l->slot[s].pid, PURSE_USED(purse_read(&l->slot[s].purse)),
 			       PURSE_GRANTED(purse_read(&l->slot[s].purse)));
-	}
-}
-
-/* --- others --- */
-
-__attribute__((unused)) static uint32_t random_below(uint32_t *seed, uint32_t n)
-{
-	*seed = *seed * 1664525u + 1013904223u;
-	return (uint32_t)((uint64_t)*seed * n >> 32);
-}
-
-/* Kills the whole family in no order until nobody is left: everybody's orphans are ours. */
-__attribute__((unused)) static void family_kill(uint32_t *seed)
-{
-	char path[64], text[65536];
-	snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
-	for (;;) {
-		int fd = open(path, O_RDONLY);
-		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
-		if (fd >= 0)
-			close(fd);
-		text[n > 0 ? n : 0] = '\0';
-		int children = 0;
-		for (char *at = text, *end; *at; at = end) {
-			pid_t pid = (pid_t)strtol(at, &end, 10);
-			if (end == at)
-				break;
-			if (pid == broker || pid <= 0)
-				continue;
-			children++;
-			kill(pid, SIGKILL);
-			if (random_below(seed, 4) == 0)
-				sleep_ms(0.05);
-		}
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		if (children == 0)
-			return;
 	}
 }

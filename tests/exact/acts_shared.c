@@ -236,7 +236,7 @@ static uintptr_t attached_roll(struct actor *a, struct dice *d)
 	for (uint32_t i = 0; i < a->model.n; i++) {
 		const struct run *run = &a->model.run[(first + i) % a->model.n];
 		if (run->thing != NO_THING && a->model.thing[run->thing].kind == THING_SYSV &&
-		    (a->alone || run->page == 0))
+		    (options.threads == 0 || run->page == 0))
 			return run->start - bytes_of(run->page);
 	}
 	return 0;
@@ -246,10 +246,10 @@ static void detach(struct actor *a, struct dice *d)
 {
 	struct place p = chance(d, 15) ? place_any(a, d) : place_in_run(a, d);
 	uintptr_t attached = attached_roll(a, d);
-	/* At another place it may be another actor's that is found. */
-	if (!a->alone && !attached)
+	/* At another place it may be another actor's that is found, in a child of them, too. */
+	if (options.threads != 0 && !attached)
 		return;
-	if (attached && (!a->alone || chance(d, 80)))
+	if (attached && (options.threads != 0 || chance(d, 80)))
 		p.addr = attached;
 	bool raw = chance(d, 15);
 	say(a, "%s(%#lx)", raw ? "syscall:shmdt" : "shmdt", p.addr);

@@ -213,12 +213,14 @@ static void object_check(const struct actor *a, uint32_t thing, struct account *
 	bool exists = held || (t->kind == THING_SYSV && !t->removed);
 	int64_t pages = file ? books_object(OBJECT_FILE, t->dev, t->ino) :
 			       books_object(OBJECT_SYSV, (uint64_t)t->shmid, 0);
-	if (exists && (t->foreign ? pages < (int64_t)t->pages : pages != (int64_t)t->pages))
-		wrong_say("%s (fd %d, id %d) is charged %ld pages, not %lu", file ? "a file" : "a segment", t->fd,
+	/* Beside threads that fork: what it grew to, as long as some child held it. */
+	uint64_t most = t->foreign ? INT64_MAX : options.threads != 0 ? max_u64(t->most, t->pages) : t->pages;
+	if (exists && (pages < (int64_t)t->pages || pages > (int64_t)most))
+		wrong_say("%u's %s (fd %d, id %d) is charged %ld pages, not %lu", a->number, file ? "file" : "segment", t->fd,
 			  t->shmid, (long)pages, t->pages);
 	if (!exists && !t->foreign && pages >= 0)
-		wrong_say("%s (fd %d, id %d) is charged %ld pages, and nobody holds it", file ? "a file" : "a segment",
-			  t->fd, t->shmid, (long)pages);
+		wrong_say("%u's %s (fd %d, id %d) is charged %ld pages, and nobody holds it", a->number,
+			  file ? "file" : "segment", t->fd, t->shmid, (long)pages);
 	if (!exists || !file || t->fd < 0 || fstat(t->fd, &st) != 0)
 		return;
 	int64_t blocks = st.st_blocks / (int64_t)(PAGE_BYTES / 512);

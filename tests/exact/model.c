@@ -243,6 +243,7 @@ void things_settle(struct model *m)
 {
 	for (uint32_t i = 0; i < THINGS; i++) {
 		struct thing *t = &m->thing[i];
+		t->most = max_u64(t->most, t->pages);
 		if (t->kind != THING_SYSV && !thing_is_held(m, i))
 			t->pages = 0;
 		bool exists = t->fd >= 0 || (t->kind == THING_SYSV && !t->removed);

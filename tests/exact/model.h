@@ -34,6 +34,7 @@ enum thing_kind { THING_NONE, THING_ANON, THING_DISK, THING_TMPFS, THING_SYSV };
 struct thing {
 	enum thing_kind kind;
 	uint64_t pages;	 /* reserved, as long as anything holds it */
+	uint64_t most;	 /* that ever was */
 	bool written;	 /* of a file: write(2) may have made pages beyond that */
 	int fd;		 /* of a file, or -1 */
 	int shmid;
