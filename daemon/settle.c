@@ -187,7 +187,8 @@ void settle_exec(struct broker *b, struct account *a, uint32_t s)
 {
 	unseen_forget(b, a, s);
 	a->member[s].counted = a->member[s].looked_at = false;
-	embryos_settle(b, a, s); /* model: renewal */
+	if (is_parent(a, s))
+		embryos_settle(b, a, s); /* model: renewal */
 	CRASH_POINT(EXEC_EMBRYOS);
 	transfer_settle(a->ledger, s);
 	CRASH_POINT(EXEC_SETTLED);

@@ -616,7 +616,7 @@ idle:
 			goto reap
 		:: over && SLOT_STATE(slot[s].state) == LIVE -> /* join.c: join_renewed; settle.c: settle_exec */
 			over = 0; renewed = p; p = 0; renew = s; s = 0;
-			embryos_settle(renew);
+			if :: IS_PARENT(renew) -> embryos_settle(renew) :: else fi;
 			goto renewal
 		:: else
 		fi };
