@@ -85,11 +85,13 @@ for t in "$BUILD"/tests/probes/*; do
 	case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 tests/probe.sh "$t" ;; esac
 done
 section "exact"
-# One thread; what several do at once is make check-exact's.
-one "exact" timeout -k 5 60 "$BUILD"/tests/exact/drive -n 20000 -b 0
+one "exact" timeout -k 5 90 "$BUILD"/tests/exact/drive -n 12000 -b 800
 # Sequences that found something once.
 for seed in 53 149 926 948; do
 	one "exact $seed" timeout -k 5 60 "$BUILD"/tests/exact/drive -s $seed -n 1000 -b 0
+done
+for seed in 333 374; do
+	one "exact $seed with threads" timeout -k 5 60 "$BUILD"/tests/exact/drive -s $seed -n 0 -b 100
 done
 section "programs"
 for t in tests/*.bats; do
