@@ -8,11 +8,13 @@
 #include "tests/crash_jump.h"
 
 #define transfer_fund crash_fund
+#define transfer_charge crash_charge
 #define transfer_return crash_return
 #define transfer_to_object crash_to_object
 #define transfer_from_object crash_from_object
 #define transfer_shrink_object crash_shrink_object
 #define transfer_reap crash_reap
+#define transfer_shrink crash_shrink
 #define transfer_settle crash_settle
 #include "reserve/transfer.c"
 
@@ -52,12 +54,14 @@ static int64_t in_flight(const struct ledger *l)
 static void do_fund(struct ledger *l) { crash_fund(l, A, A, 30); }
 static void do_fund_embryo(struct ledger *l) { crash_fund(l, A, 9, 30); }
 static void do_fund_too_much(struct ledger *l) { crash_fund(l, A, A, GRANT); }
+static void do_charge(struct ledger *l) { crash_charge(l, A, A, 30); }
 static void do_return(struct ledger *l) { crash_return(l, A, A, 20); }
 static void do_return_sibling(struct ledger *l) { crash_return(l, A, B, 120); }
 static void do_to_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 25); }
 static void do_from_object(struct ledger *l) { crash_from_object(l, A, OBJECT); }
 static void do_shrink_object(struct ledger *l) { crash_shrink_object(l, A, OBJECT, 4); }
 static void do_reap(struct ledger *l) { crash_reap(l, A, A); }
+static void do_shrink(struct ledger *l) { crash_shrink(l, A, A, 15); }
 
 static const struct {
 	const char *name;
@@ -66,12 +70,14 @@ static const struct {
 	{ "fund", do_fund },
 	{ "fund an embryo", do_fund_embryo },
 	{ "fund more than there is", do_fund_too_much },
+	{ "charge in one step", do_charge },
 	{ "return own slack", do_return },
 	{ "return a sibling's slack", do_return_sibling },
 	{ "charge an object", do_to_object },
 	{ "uncharge an object", do_from_object },
 	{ "uncharge a part of an object", do_shrink_object },
 	{ "reap", do_reap },
+	{ "reap a part", do_shrink },
 };
 
 /* Runs `act` and dies at its n-th point. False: it ended before. */
@@ -208,6 +214,22 @@ Test(transfer, an_object_keeps_what_it_is_told_to_keep)
 	cr_assert_eq(PURSE_USED(l->header.purse.word), 100 + 200 - 6);
 	check_settled(l, "shrink", 0, 0);
 	cr_assert_eq(crash_from_object(l, A, OBJECT), 4);
+	free(l);
+}
+
+/* What the broker holds for others is in use from the first moment to the last. */
+Test(transfer, what_is_charged_in_one_step_is_never_slack)
+{
+	struct ledger *l = malloc(sizeof *l);
+	scene_set(l);
+	cr_assert(crash_charge(l, A, 9, 30));
+	cr_assert_eq(l->slot[9].purse.word, PURSE(30, 30));
+	cr_assert_eq(crash_return(l, B, 9, 30), 0);
+	cr_assert_eq(crash_shrink(l, A, 9, 30), 0, "it has no more");
+	cr_assert_eq(crash_shrink(l, A, 9, 12), 18);
+	cr_assert_eq(l->slot[9].purse.word, PURSE(12, 12));
+	cr_assert_not(crash_charge(l, A, 9, GRANT));
+	check_settled(l, "charge and shrink", 0, 0);
 	free(l);
 }
 

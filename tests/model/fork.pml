@@ -181,7 +181,7 @@ take: /* gather.c: gather_take */
 			goto end
 		:: else
 		fi };
-gather: /* gather.c: fund_from_account */
+gather: /* gather.c: draw_nearby */
 	transfer_fund(t, n);
 	if
 	:: atomic { did == DONE && why == FOR_EMBRYO -> n = 0; t = 0; swept = 0; goto conceived }
