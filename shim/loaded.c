@@ -25,7 +25,7 @@ static uint64_t settled_adds;
 #define ROUNDS 256 /* enough for 8192 libraries; without memory to remember them it would not end */
 
 struct fresh {
-	uint64_t adds, subs;
+	uint64_t adds;
 	uint32_t n;
 	bool more; /* than fit */
 	struct segment {
@@ -53,7 +53,6 @@ static int module_find(struct dl_phdr_info *module, size_t size, void *context)
 	struct fresh *f = context;
 	(void)size;
 	f->adds = module->dlpi_adds;
-	f->subs = module->dlpi_subs;
 	/* Relaxed: a stale value only makes us look. */
 	if (f->adds == __atomic_load_n(&settled_adds, __ATOMIC_RELAXED))
 		return 1;
@@ -75,21 +74,6 @@ static enum refusal_reason segment_settle(const struct segment *s, uint64_t *pai
 	return reason;
 }
 
-static int subs_read(struct dl_phdr_info *module, size_t size, void *context)
-{
-	(void)size;
-	*(uint64_t *)context = module->dlpi_subs;
-	return 1;
-}
-
-/* How many libraries have been unloaded, of all namespaces. */
-static uint64_t unloaded(void)
-{
-	uint64_t subs = 0;
-	dl_iterate_phdr(subs_read, &subs);
-	return subs;
-}
-
 static enum refusal_reason fresh_settle(const struct fresh *f, uint64_t *paid, uint64_t *ret_refused)
 {
 	enum refusal_reason first = REASON_NONE;
@@ -102,7 +86,7 @@ static enum refusal_reason fresh_settle(const struct fresh *f, uint64_t *paid, u
 	}
 	/* Another thread may have unloaded one after it was found and looked for what is gone
 	 * before it was among ours. If it does so from now on, it finds it. */
-	if (f->n > 0 && unloaded() != f->subs)
+	if (f->n > 0)
 		loaded_sweep();
 	return first;
 }
@@ -124,7 +108,7 @@ enum refusal_reason loaded_settle(uint64_t *paid, uint64_t *ret_refused)
 
 enum refusal_reason loaded_settle_namespace(struct link_map *module, uint64_t *paid, uint64_t *ret_refused)
 {
-	struct fresh f = { .subs = unloaded() };
+	struct fresh f = { .n = 0 };
 	const ElfW(Phdr) *headers;
 	while (module->l_prev)
 		module = module->l_prev;

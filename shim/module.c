@@ -149,7 +149,9 @@ static struct answer module_open(const struct request *r)
 	if (self.state != SELF_MEMBER || !r->name || !*r->name || (r->flags & RTLD_NOLOAD))
 		return answer_jump(r);
 	loaded_settle_due();
-	stacks_sweep_due();
+	/* Or the library may come to stand on a stack that is gone and charged still, and be
+	 * charged for its text as long as it stays. */
+	stacks_sweep();
 	if (!afford(OP_DLOPEN, request_pages(r), CATEGORY_IMAGE, &paid))
 		return answer_refused(r);
 	if (!caller_matters(r))

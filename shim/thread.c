@@ -42,12 +42,6 @@ bool stacks_sweep(void)
 	return spans_sweep(&stacks);
 }
 
-void stacks_sweep_due(void)
-{
-	if (__atomic_load_n(&stacks_turnover, __ATOMIC_RELAXED) != 0)
-		stacks_sweep();
-}
-
 /* A sweep looks at every stack; so, not before an eighth of them may have gone. */
 static void stacks_turn(uint64_t pages)
 {
