@@ -4,20 +4,11 @@
  * Budget: 256M */
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "tests/probes/probe.h"
 
 #define HELD ((size_t)32 << 20)
 #define HELD_PAGES ((long)(HELD / 4096))
-
-/* The broker reaps within 100 ms; two seconds is a machine that is busy otherwise. */
-static long settled(long expected)
-{
-	for (int i = 0; i < 200 && account_pages() > expected; i++)
-		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
-	return account_pages();
-}
 
 static pid_t child_that_waits(int ends[2])
 {
@@ -46,7 +37,7 @@ int main(void)
 	check(charged_pages() <= mine + 64, "the parent's own charge grew by %ld", charged_pages() - mine);
 	close(ends[1]);
 	check(waitpid(pid, &status, 0) == pid && status == 0);
-	check(settled(before) <= before + 64, "%ld pages left over", account_pages() - before);
+	check(account_settled(before) <= before + 64, "%ld pages left over", account_pages() - before);
 
 	for (int i = 0; i < 200; i++) {
 		pid = fork();
@@ -55,7 +46,7 @@ int main(void)
 			_exit(0);
 		check(waitpid(pid, &status, 0) == pid && status == 0);
 	}
-	check(settled(before) <= before + 64, "%ld pages left over after many", account_pages() - before);
+	check(account_settled(before) <= before + 64, "%ld pages left over after many", account_pages() - before);
 	check(charged_pages() <= mine + 64, "the parent's own charge grew by %ld", charged_pages() - mine);
 	return 0;
 }

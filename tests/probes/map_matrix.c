@@ -118,11 +118,13 @@ static long not_for_children(void)
 	int status;
 	rw();
 	check(madvise(a, S, MADV_DONTFORK) == 0);
+	long account = account_pages();
 	pid_t pid = fork();
 	check(pid >= 0);
 	if (pid == 0)
 		_exit(charged_pages() - kernel_pages() >= P ? 0 : 1);
 	check(waitpid(pid, &status, 0) == pid && status == 0);
+	check(account_settled(account) == account, "the child's charge is not back");
 	return P;
 }
 static long fixed(void *over, size_t bytes, int prot, int flags)
