@@ -69,6 +69,9 @@ static void ledger_begin(struct account *a)
 
 static void account_begin(struct account *a, struct book *book, struct ledger *l, int fd, const struct stat *st)
 {
+	/* Who can write to a ledger is taken for a member (daemon/proc.h); a child of the broker is
+	 * none, at no moment of its life. */
+	madvise(l, LEDGER_BYTES, MADV_DONTFORK);
 	memset(a, 0, offsetof(struct account, member));
 	memcpy(a->name, book->name, sizeof a->name);
 	a->ledger = l;

@@ -44,12 +44,14 @@ static bool anybody_lives(const struct broker *b)
 	return false;
 }
 
-/* The broker looks for those who can write to a ledger (daemon/proc.h); we only read. */
-static void ledgers_protect(const struct broker *b)
+/* They did not come with us (daemon/account.c), and we only read. */
+static void ledgers_map(const struct broker *b)
 {
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
-		if (b->account[i].ledger)
-			mprotect(b->account[i].ledger, LEDGER_BYTES, PROT_READ);
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		const struct account *a = &b->account[i];
+		if (a->ledger && mmap(a->ledger, LEDGER_BYTES, PROT_READ, MAP_SHARED | MAP_FIXED, a->fd, 0) == MAP_FAILED)
+			_exit(1);
+	}
 }
 
 static void signals_reset(void)
@@ -67,7 +69,7 @@ static void keeper_run(const struct broker *b, int *keep, uint32_t n, int broker
 {
 	prctl(PR_SET_NAME, "solvent-keeper");
 	setsid();
-	ledgers_protect(b);
+	ledgers_map(b);
 	signals_reset();
 	descriptors_drop_stdio();
 	descriptors_keep(keep, n);

@@ -98,8 +98,8 @@ __attribute__((unused)) static char turn_until_said(int fd)
 	return byte;
 }
 
-/* In a child: it must not have the broker's ledgers mapped, nobody else's child has. */
-__attribute__((unused)) static void child_begin(void)
+/* As if this broker were dead: the next one takes whoever can write to a ledger for a member. */
+__attribute__((unused)) static void ledgers_leave(void)
 {
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
 		if (b.account[i].ledger)

@@ -161,7 +161,6 @@ static int join_in_child(const char *name, uid_t uid)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m;
-		child_begin();
 		if (uid && setuid(uid) != 0)
 			_exit(99);
 		int status = peer_join(door_name, name, &m);
@@ -175,7 +174,6 @@ Test(peer, joins_by_name_and_gets_what_it_needs)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m;
-		child_begin();
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(1);
 		const struct slot *s = &m.ledger->slot[m.slot];
@@ -233,7 +231,6 @@ Test(peer, keeps_the_slot_and_the_charge_of_a_process_that_comes_again)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m, again;
-		child_begin();
 		if (peer_join(door_name, "a", &m) != 0 || peer_take(&m, 700) != REASON_NONE)
 			_exit(1);
 		int o = object_claim(m.ledger, m.slot);
@@ -266,7 +263,6 @@ Test(peer, moves_a_process_that_joins_another_account)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m, other;
-		child_begin();
 		if (peer_join(door_name, "a", &m) != 0 || peer_take(&m, 700) != REASON_NONE ||
 		    peer_join(door_name, "b", &other) != 0)
 			_exit(1);
@@ -287,7 +283,6 @@ static int take_in_child(const char *name, uint32_t pages, bool stay, pid_t *ret
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m;
-		child_begin();
 		char said = peer_join(door_name, name, &m) != 0 ? 90 : (char)peer_take(&m, pages);
 		if (write(line[1], &said, 1) != 1 || !stay)
 			_exit(0);
@@ -353,7 +348,6 @@ Test(peer, says_there_is_enough_when_there_is)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m;
-		child_begin();
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(1);
 		struct request_extend q = { .head = peer_head(OPCODE_EXTEND), .account = "a", .slot = m.slot, .pages = 10 };
@@ -396,7 +390,6 @@ Test(peer, lets_a_child_adopt_the_slot_its_parent_conceived)
 	if (pid == 0) {
 		struct peer_member m;
 		struct embryo e;
-		child_begin();
 		struct gather g = peer_gather(&m);
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(1);
@@ -467,7 +460,6 @@ Test(peer, hands_out_ledgers_to_read_only)
 		struct ledger *l;
 		char path[64];
 		int fd = -1;
-		child_begin();
 		if (peer_question(door_name, &q, sizeof q, &r, sizeof r, &fd) != 0 || fd < 0)
 			_exit(1);
 		if (ledger_map(fd, true, &l) == 0 || ledger_map(fd, false, &l) != 0)
@@ -488,7 +480,6 @@ Test(peer, shows_others_only_what_they_may_join)
 	if (pid == 0) {
 		struct reply_pool p;
 		struct reply_account r;
-		child_begin();
 		if (setuid(12345) != 0 || peer_pool(door_name, &p) != 0)
 			_exit(1);
 		_exit(p.accounts != 1 ? 2 : peer_look(door_name, "b", &r, NULL) != 0 ? 3 :

@@ -61,7 +61,6 @@ static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
 	cr_assert(pipe(line) == 0);
 	pid_t pid = fork();
 	if (pid == 0) {
-		child_begin();
 		bool ok = peer_join(door_name, name, m) == 0 && peer_take(m, pages) == REASON_NONE;
 		if (write(line[1], ok ? "y" : "n", 1) != 1)
 			_exit(1);
@@ -114,7 +113,7 @@ Test(recover, finds_each_in_its_own_slot_whatever_namespace_it_is_of)
 		pid[i] = member("a", 100, &m[i]);
 		account("a")->ledger->slot[m[i].slot].flags |= SLOT_FOREIGN_PID;
 	}
-	child_begin();
+	ledgers_leave();
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	cr_assert(a->members == N, "%u", a->members);
@@ -144,7 +143,7 @@ Test(recover, is_not_deceived_by_a_pid_that_was_used_again)
 	struct peer_member m;
 	pid_t one = member("a", 1000, &m);
 	account("a")->ledger->slot[m.slot].start_ticks--; /* as if it had been an earlier one */
-	child_begin(); /* the test itself maps nothing, or it would be taken for a member */
+	ledgers_leave(); /* the test itself maps nothing, or it would be taken for a member */
 	take_over(CONFIG);
 	/* it maps the ledger, so it is believed all the same; one that does not is not */
 	cr_assert(broker_find(&next, "a")->members == 1);
@@ -157,7 +156,7 @@ Test(recover, settles_a_join_that_was_cut_short)
 	/* The slot was claimed, and then the broker was killed. */
 	int s = slot_claim(account("a")->ledger, SLOT_LIVE, 0);
 	cr_assert(s >= 0);
-	child_begin();
+	ledgers_leave();
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	next_turns_ms(1300);
@@ -187,7 +186,7 @@ Test(recover, gives_back_the_embryo_of_a_parent_that_died_while_there_was_no_bro
 	cr_assert(embryo_conceive(&g, 500, &e) == REASON_NONE && e.slot < m.slot);
 	kill(one, SIGKILL);
 	waitpid(one, NULL, 0);
-	child_begin();
+	ledgers_leave();
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	next_turns_ms(200);
@@ -238,7 +237,7 @@ Test(recover, does_not_believe_a_ledger_that_claims_more_than_the_books)
 Test(recover, heals_a_ledger_whose_header_is_gone)
 {
 	memset(account("a")->ledger, 0xa5, LEDGER_BYTES);
-	child_begin();
+	ledgers_leave();
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
 	cr_assert(a && a->damaged);
@@ -369,7 +368,6 @@ Test(recover, lets_nobody_pay_for_a_damaged_account)
 	pid_t good = fork();
 	if (good == 0) {
 		struct peer_member m;
-		child_begin();
 		_exit(peer_join(door_name, "b", &m) != 0 ? 1 :
 		      peer_take(&m, 25600 - share) == REASON_NONE ? 2 : /* one too many: b is limited to 64 MiB */
 		      peer_take(&m, 16384) != REASON_NONE ? 3 : 0);
@@ -388,9 +386,12 @@ Test(recover, waits_until_nobody_maps_a_damaged_ledger)
 	cr_assert(pipe(line) == 0);
 	/* One that maps it without being a member, as a child nobody was told of would. */
 	pid_t lurker = fork();
-	if (lurker == 0)
-		for (;;)
+	if (lurker == 0) {
+		struct ledger *l;
+		for (char said = ledger_map(account("a")->fd, true, &l) == 0 ? 'y' : 'n'; write(line[1], &said, 1) == 1;)
 			pause();
+	}
+	cr_assert(turn_until_said(line[0]) == 'y');
 	memset(&account("a")->ledger->header, 0x5a, sizeof(struct ledger_header));
 	turn_for_ms(60);
 	end(bad);

@@ -54,6 +54,15 @@ static void *live_on(void *unused)
 	return unused;
 }
 
+/* Nobody is left behind by a parent that is killed. */
+static void wait_for_the_end(void) __attribute__((noreturn));
+static void wait_for_the_end(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
 static void obey(char order, int from)
 {
 	pid_t child = 0;
@@ -69,15 +78,13 @@ static void obey(char order, int from)
 		break;
 	case 'f': /* a child without a slot */
 		child = fork();
-		while (child == 0)
-			pause();
+		if (child == 0)
+			wait_for_the_end();
 		break;
 	case 'v': /* one in its parent's memory, which waits for it */
 		child = vfork();
-		if (child == 0) {
-			pause();
-			_exit(0);
-		}
+		if (child == 0)
+			wait_for_the_end();
 		break;
 	case 'z': /* the first thread ends before another */
 		pthread_create(&(pthread_t){ 0 }, NULL, live_on, NULL);
@@ -103,7 +110,6 @@ static struct puppet puppet_make(const char *account_name)
 	cr_assert(pipe(to) == 0 && pipe(from) == 0);
 	struct puppet p = { .pid = fork(), .to = to[1], .from = from[0] };
 	if (p.pid == 0) {
-		child_begin();
 		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
 		if (peer_join(door_name, account_name, &self) != 0 || peer_take(&self, 100) != REASON_NONE)
 			_exit(1);
@@ -331,7 +337,6 @@ static void leave_and_join(int orders, int answers)
 	struct reply_join r;
 	struct peer_member m;
 	char said = '+', order;
-	child_begin();
 	if (peer_join(door_name, "a", &m) != 0)
 		_exit(1);
 	m.ledger->slot[m.slot].soft = 0;
@@ -377,7 +382,6 @@ Test(unseen, joins_after_all)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct peer_member m;
-		child_begin();
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(1);
 		m.ledger->slot[m.slot].soft = 0;

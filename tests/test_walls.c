@@ -40,7 +40,6 @@ static pid_t child_as(uid_t uid, void (*does)(void))
 {
 	pid_t pid = fork();
 	if (pid == 0) {
-		child_begin();
 		close(b.books_fd);
 		for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
 			if (b.account[i].ledger)
