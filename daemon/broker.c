@@ -153,7 +153,7 @@ static bool is_due(uint64_t now, uint64_t *last, uint64_t every)
 
 static bool has_life(const struct account *a)
 {
-	return a->members > 0 || a->doubts > 0 || a->orphans > 0;
+	return a->members > 0 || a->dying > 0 || a->doubts > 0 || a->orphans > 0;
 }
 
 void broker_tick(struct broker *b)

@@ -133,7 +133,8 @@ static void strays_return(struct ledger *l)
 
 void settle_empty(struct broker *b, struct account *a)
 {
-	if (a->members > 0 || births_are_due(a)) /* model: vacant */
+	/* Who was heard to die in the middle of another account's request is still to be reaped. */
+	if (a->members > 0 || a->dying > 0 || births_are_due(a)) /* model: vacant */
 		return;
 	a->unchecked = false;
 	/* Noticed now, so that it is healed before somebody joins and is turned away for it. */

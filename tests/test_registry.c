@@ -64,6 +64,20 @@ static bool conceive_only(struct peer_member *m, int line)
 	return embryo_conceive(&g, 500, &e) == REASON_NONE;
 }
 
+/* As a request of another account hears it, which settles that one only. */
+Test(registry, reaps_who_was_heard_to_die_and_not_settled)
+{
+	int line;
+	end(member("a", 1000, NULL, &line)); /* empty, and to be looked through */
+	pid_t pid = member("a", 1000, NULL, &line);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	registry_hear(&b);
+	b.now_ns = b.slow_ns + 2 * NS_PER_S;
+	broker_tick(&b);
+	cr_assert(everything_is_back("a"));
+}
+
 /* The keeper, the reader of a new configuration: of all processes those two are nobody's. */
 Test(registry, takes_no_child_of_its_own_for_a_lost_one)
 {
