@@ -12,6 +12,7 @@
 
 #include "include/protocol.h"
 #include "daemon/log.h"
+#include "daemon/remnant.h"
 
 static int complain(const char *path, int error, const char *what)
 {
@@ -40,14 +41,16 @@ static int remove_stale(const char *path, const struct sockaddr_un *address, uin
 		return 0; /* bind(2) will say what is wrong with it */
 	if (!S_ISSOCK(st.st_mode))
 		return complain(path, EEXIST, "is a file that is no socket; remove it, or name another with --socket");
-	int error = try_connect(address, length);
+	int tries = 0, error = try_connect(address, length);
+	while (error == -EADDRINUSE && remnant_may_go(&tries))
+		error = try_connect(address, length);
 	if (error == -EADDRINUSE)
 		return complain(path, EADDRINUSE, "has a broker already; end that one, or name another with --socket");
 	if (error == -EACCES)
 		return complain(path, EACCES, "belongs to another user; name another with --socket");
 	if (error)
 		return complain(path, -error, strerror(-error));
-	if (unlink(path) != 0)
+	if (unlink(path) != 0 && errno != ENOENT) /* whoever had it may be removing it */
 		return complain(path, errno, "was left behind and cannot be removed by this user; remove it, or name "
 				"another with --socket");
 	return 0;
@@ -68,6 +71,15 @@ static int bind_explain(const char *path, int error)
 	default:
 		return complain(path, error, strerror(error));
 	}
+}
+
+static int bind_patiently(int fd, const struct sockaddr_un *address, uint32_t length)
+{
+	int tries = 0;
+	while (bind(fd, (const struct sockaddr *)address, length) != 0)
+		if (errno != EADDRINUSE || !remnant_may_go(&tries))
+			return -1;
+	return 0;
 }
 
 /* The directory is held open: the path may be relative, and daemons move to "/". */
@@ -98,7 +110,7 @@ int listener_open(const char *path, struct listener *ret)
 		return error;
 	struct listener l = { .fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), .dir = -1 };
 	/* Whoever may reach the directory may ask; who may join is decided by uid. */
-	if (l.fd < 0 || bind(l.fd, (struct sockaddr *)&address, length) != 0)
+	if (l.fd < 0 || bind_patiently(l.fd, &address, length) != 0)
 		error = bind_explain(path, errno);
 	else if ((is_file && chmod(path, 0666) != 0) || listen(l.fd, SOMAXCONN) != 0)
 		error = complain(path, errno, strerror(errno));

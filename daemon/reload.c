@@ -11,6 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/descriptors.h"
+#include "daemon/proc.h"
+
 static void sentence_keep(void *context, const char *sentence)
 {
 	struct reload_result *result = context;
@@ -23,6 +26,10 @@ static void child_run(const char *file, struct reload_result *result, int to)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	/* The file may take its time, and we outlive a broker that is killed meanwhile: nothing of
+	 * its may be held by us. */
+	int keep[] = { to, proc_descriptor() };
+	descriptors_keep(keep, ARRAY_N(keep));
 	result->ok = config_read(file, sentence_keep, result, &result->config) == 0;
 	const char *at = (const char *)result;
 	for (size_t n = 0; n < sizeof *result;) {

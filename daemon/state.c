@@ -16,6 +16,7 @@
 
 #include "daemon/log.h"
 #include "daemon/proc.h"
+#include "daemon/remnant.h"
 
 #define NOTE "keeper"
 #define NOTE_NEW "keeper.new"
@@ -72,8 +73,11 @@ static int lock_take(const char *path, int dir)
 			  strerror(error), geteuid());
 		return -error;
 	}
-	if (flock(lock, LOCK_EX | LOCK_NB) == 0)
-		return lock;
+	int tries = 0;
+	do {
+		if (flock(lock, LOCK_EX | LOCK_NB) == 0)
+			return lock;
+	} while (remnant_may_go(&tries));
 	log_error("another broker uses the state directory %s; end that one, or name another with --state", path);
 	close(lock);
 	return -EBUSY;

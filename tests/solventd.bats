@@ -517,6 +517,24 @@ accounted() {
 	wait_for says a "0 [0-9]* 16384 0 0"
 }
 
+# As a fork of it does that has not closed them yet.
+@test "what a killed broker held for a moment longer is waited for" {
+	broker
+	kill -9 "$broker"
+	gone "$broker"
+	rm "$socket"
+	timeout 0.5 socat -u UNIX-LISTEN:"$socket",type=5,fork OPEN:/dev/null 3>&- &
+	local pid=$!
+	started+=("$pid")
+	flock "$state/lock" sleep 0.5 3>&- &
+	started+=("$!")
+	wait_for test -S "$socket"
+	! flock -n "$state/lock" true
+	broker
+	look a
+	wait "$pid" || true
+}
+
 @test "without a broker a program does not start, or runs unaccounted if it may" {
 	run accounted strict true
 	expect 125 "solvent: no broker answers"
