@@ -12,6 +12,9 @@
 /* A broker that does not answer within this is treated as not there. */
 #define BROKER_PATIENCE_S 2
 #define ABSENCE_MS 2000 /* and one that is gone is waited for this long, once */
+/* Who cannot join cannot live: while there are signs of a broker, busy or killed again and
+ * again, it is asked for as long as this. */
+#define JOIN_MS 10000
 
 static struct message head(enum opcode opcode)
 {
@@ -87,10 +90,15 @@ static int broker_ask(const char *name, const void *request, size_t request_byte
 	return result;
 }
 
+/* Somebody was there, and was too busy, or died before it had answered whole. */
+static bool was_there(int result)
+{
+	return result == -EAGAIN || result == -ECONNRESET || result == -EPIPE || result == -EPROTO;
+}
+
 static bool is_absent(int result)
 {
-	return result == -ECONNREFUSED || result == -ENOENT || result == -ECONNRESET || result == -EPIPE ||
-	       result == -EPROTO; /* it died before it had answered whole */
+	return result == -ECONNREFUSED || result == -ENOENT || was_there(result);
 }
 
 static int64_t absent_since_ms; /* 0: it answered last time */
@@ -102,23 +110,31 @@ static int64_t now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* One question, repeated for as long as its answer may be late. */
+struct question {
+	int64_t patience; /* ms, of a broker that is not there; 0: it is not waited for at all */
+	int64_t busy;     /* and once somebody was seen */
+	int64_t asked;
+};
+
 /* A broker that is being restarted is worth a short wait; one that is gone for good is
  * waited for once, not at every question. */
-static bool absence_is_news(void)
+static bool absence_is_news(const struct question *q)
 {
-	int64_t now = now_ms(), zero = 0;
-	__atomic_compare_exchange_n(&absent_since_ms, &zero, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-	return now - __atomic_load_n(&absent_since_ms, __ATOMIC_RELAXED) < ABSENCE_MS;
+	int64_t zero = 0;
+	__atomic_compare_exchange_n(&absent_since_ms, &zero, q->asked, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return now_ms() - __atomic_load_n(&absent_since_ms, __ATOMIC_RELAXED) < q->patience;
 }
 
-/* Is this answer to be waited for again? */
-static bool answer_is_late(int result)
+static bool answer_is_late(struct question *q, int result)
 {
 	if (!is_absent(result)) {
 		__atomic_store_n(&absent_since_ms, 0, __ATOMIC_RELAXED);
 		return false;
 	}
-	if (!absence_is_news())
+	if (was_there(result) && q->patience)
+		q->patience = q->busy;
+	if (!absence_is_news(q))
 		return false;
 	struct timespec pause = { .tv_nsec = 20000000 };
 	raw_call2(SYS_nanosleep, &pause, NULL);
@@ -143,10 +159,12 @@ static int join_once(const char *name, const char *account, struct reply_join *r
 
 int broker_join(const char *name, const char *account, bool wait, struct reply_join *ret, int *ret_fd)
 {
+	struct question q = { .patience = wait ? ABSENCE_MS : 0, .busy = JOIN_MS };
 	int result;
-	do
+	do {
+		q.asked = now_ms();
 		result = join_once(name, account, ret, ret_fd);
-	while (wait && answer_is_late(result));
+	} while (answer_is_late(&q, result));
 	return result;
 }
 
@@ -163,10 +181,12 @@ int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason
 	struct request_extend request = { .head = head(OPCODE_EXTEND), .slot = self.slot, .pages = pages };
 	struct reply_extend reply = { .reason = REASON_NONE };
 	memcpy(request.account, self.account, sizeof request.account);
+	struct question q = { .patience = grant_may_grow() ? ABSENCE_MS : 0, .busy = ABSENCE_MS };
 	int result;
-	do
+	do {
+		q.asked = now_ms();
 		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
-	while (grant_may_grow() && answer_is_late(result));
+	} while (answer_is_late(&q, result));
 	if (result == STATUS_REFUSED) {
 		*ret_reason = reply.reason == REASON_POOL ? REASON_POOL : REASON_LIMIT;
 		return -ENOMEM;
@@ -178,11 +198,13 @@ int broker_adopt(const struct embryo *e, int32_t *ret_pid)
 {
 	struct request_adopt request = { .head = head(OPCODE_ADOPT), .slot = e->slot, .generation = e->generation };
 	struct reply_join reply;
+	struct question q = { .patience = ABSENCE_MS, .busy = JOIN_MS };
 	int result;
 	memcpy(request.account, self.account, sizeof request.account);
-	do
+	do {
+		q.asked = now_ms();
 		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
-	while (answer_is_late(result));
+	} while (answer_is_late(&q, result));
 	if (result == 0)
 		*ret_pid = reply.pid;
 	return result;

@@ -535,6 +535,21 @@ accounted() {
 	wait "$pid" || true
 }
 
+@test "a program that starts while the broker is silent, and then killed, waits for the next" {
+	broker
+	kill -STOP "$broker"
+	accounted strict sleep 60 3>&- 2>"$work/errors" &
+	local program=$!
+	started+=("$program")
+	sleep 2.2
+	kill -9 "$broker"
+	gone "$broker"
+	broker
+	wait_for says a "[1-9][0-9]* [0-9]* 16384 1 0"
+	kill -9 "$program"
+	wait_for says a "0 [0-9]* 16384 0 0"
+}
+
 @test "without a broker a program does not start, or runs unaccounted if it may" {
 	run accounted strict true
 	expect 125 "solvent: no broker answers"
