@@ -238,20 +238,27 @@ static uint64_t protected_prefix(uintptr_t at, uint64_t pages)
 	return done;
 }
 
-/* What the kernel refuses before it looks at any mapping (mm/mprotect.c:do_mprotect_pkey). */
-static bool range_is_wrong(uintptr_t at, uint64_t pages)
+/* Nothing is mapped above what a program may map, however far the range goes. */
+static uint64_t pages_mappable(uintptr_t at, size_t bytes)
 {
-	return at % PAGE_BYTES != 0 || pages == 0 || pages > PAGEMAP_PAGES || at + bytes_of(pages) <= at;
+	uint64_t first = at >> PAGE_SHIFT;
+	return first < PAGEMAP_PAGES ? min_u64(pages_of(bytes), PAGEMAP_PAGES - first) : 0;
+}
+
+/* What the kernel refuses before it looks at any mapping (mm/mprotect.c:do_mprotect_pkey). */
+static bool range_is_wrong(uintptr_t at, size_t bytes)
+{
+	return at % PAGE_BYTES != 0 || pages_mappable(at, bytes) == 0 || at + bytes_of(pages_of(bytes)) <= at;
 }
 
 long map_mprotect(void *addr, size_t bytes, int prot, int pkey, enum category category,
 		  enum refusal_reason *ret_reason)
 {
 	uintptr_t at = (uintptr_t)addr;
-	uint64_t pages = pages_of(bytes);
+	uint64_t pages = pages_mappable(at, bytes);
 	*ret_reason = REASON_NONE;
 	bool costs = self.state != SELF_OPEN && price_of_mprotect(prot).share == SHARE_UNPAID &&
-		     !range_is_wrong(at, pages);
+		     !range_is_wrong(at, bytes);
 	uint64_t unpaid = costs ? pagemap_unpaid(&marks, at, pages) : 0;
 	if (unpaid != 0) {
 		*ret_reason = charge_take(unpaid, category);

@@ -125,6 +125,12 @@ int main(void)
 	pthread_attr_setstacksize(&attr, TOO_MUCH);
 	check(pthread_create(&thread, &attr, nothing, NULL) == EAGAIN, "a thread with too much stack");
 
+	/* The kernel's own refusal, of what no program can map, is none of ours. */
+	unsigned long refusals = figures().refusals;
+	check(mprotect((void *)((1ul << 47) - 4096), 16 * 4096, RW) == -1 && errno == ENOMEM);
+	check(mprotect((void *)(1ul << 60), 4096, RW) == -1 && errno == ENOMEM);
+	check(figures().refusals == refusals, "a refusal of the kernel's was recorded");
+
 	errno = 77;
 	char *p = mmap(NULL, S, RW, PRIVATE, -1, 0);
 	check(p != MAP_FAILED && mprotect(p, S, PROT_READ) == 0 && munmap(p, S) == 0);
