@@ -69,18 +69,24 @@ uint32_t books_others(void)
 	return n - 1;
 }
 
-uint64_t books_refusals(void)
+static uint64_t refusals(void)
 {
 	return __atomic_load_n(&books()->header.refusal_count, __ATOMIC_RELAXED);
 }
 
-enum refusal_reason books_last_reason(uint64_t before)
+static _Thread_local uint64_t head_before; /* the records there were when books_refusals was called last */
+
+uint64_t books_refusals(void)
 {
-	static uint64_t head;
+	head_before = __atomic_load_n(&books()->header.refusal_head, __ATOMIC_RELAXED);
+	return refusals();
+}
+
+const struct refusal *books_last_refusal(uint64_t before)
+{
 	uint64_t now = __atomic_load_n(&books()->header.refusal_head, __ATOMIC_RELAXED);
-	bool fresh = now == head + 1 && books_refusals() == before + 1;
-	head = now;
-	return fresh ? books()->refusal[(now - 1) % LEDGER_REFUSALS].reason : REASON_NONE;
+	bool fresh = now == head_before + 1 && refusals() == before + 1;
+	return fresh ? &books()->refusal[(now - 1) % LEDGER_REFUSALS] : NULL;
 }
 
 static uint64_t object_state(uint32_t o)

@@ -20,9 +20,9 @@ uint32_t books_others(void);
 /* Refusals so far. */
 uint64_t books_refusals(void);
 
-/* Why the last one was, if it is the first since `before` (books_refusals) and was written
- * down, which not more than a hundred in a second are; else REASON_NONE. */
-enum refusal_reason books_last_reason(uint64_t before);
+/* The last one, if it is the first since this thread called books_refusals, which said `before`,
+ * and was written down, as not more than a hundred in a second are; else NULL. */
+const struct refusal *books_last_refusal(uint64_t before);
 
 /* Pages of the published object of that kind and keys; -1: there is none. */
 int64_t books_object(enum object_kind kind, uint64_t key_a, uint64_t key_b);

@@ -97,15 +97,16 @@ void fail(const char *format, ...)
 bool was_refused(struct actor *a, uint64_t before, uint64_t bytes)
 {
 	uint64_t limit = books()->header.limit;
+	const struct refusal *r = books_last_refusal(before);
 	if (books_refusals() == before)
 		return false;
 	__atomic_fetch_add(&tally.refused, 1, __ATOMIC_RELAXED);
 	if (options.verbose)
 		say_plain("      %*srefused", (int)a->depth * 4, "");
-	enum refusal_reason reason = books_last_reason(before);
-	if (a->alone && a->depth == 0 && (reason == REASON_LIMIT || reason == REASON_POOL) && books_others() == 0 &&
-	    bytes < SIZE_MAX / 2 && books_used() + pages_of(bytes) <= limit)
-		fail("REFUSED %lu pages with %lu of %lu in use", pages_of(bytes), books_used(), limit);
+	if (a->alone && a->depth == 0 && r && (r->reason == REASON_LIMIT || r->reason == REASON_POOL) &&
+	    books_others() == 0 && bytes < SIZE_MAX / 2 && books_used() + pages_of(bytes) <= limit)
+		fail("REFUSED %lu pages with %lu of %lu in use (%lu pages were asked for, with %u in use)", pages_of(bytes),
+		     books_used(), limit, pages_of(r->bytes), r->used);
 	/* Where others are at it, it may have been one of theirs, and the kernel that failed ours. */
 	return a->alone;
 }
