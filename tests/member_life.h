@@ -29,7 +29,7 @@ struct life {
 	bool generous[LIFE_ACCOUNTS]; /* nothing may ever be refused there */
 	long unattached_us; /* after this the broker takes a process without the ledger for one without a shim */
 	uint32_t object_pages[LIFE_ACCOUNTS][LEDGER_OBJECTS]; /* what each was charged, by its maker */
-	uint32_t refused, early; /* early: there was room a moment later */
+	uint32_t refused, early; /* early: there was room before, and a moment later */
 	uint32_t wrong;
 	char sentence[128]; /* what was wrong first */
 };
@@ -60,31 +60,38 @@ static void wrong(const char *what)
 
 /* --- charging --- */
 
-/* `pages` were refused. */
-static void refusal(const char *what, uint32_t pages)
+static bool has_room(uint32_t pages)
 {
 	const struct ledger *l = member.ledger;
+	return ledger_used(l) + pages <= PURSE_GRANTED(purse_read(&l->header.purse));
+}
+
+/* `pages` were refused, and before that there was room for them, or not. */
+static void refusal(const char *what, uint32_t pages, bool had_room)
+{
 	if (life->generous[me->account])
 		wrong(what);
 	__atomic_fetch_add(&life->refused, 1, __ATOMIC_RELAXED);
-	if (ledger_used(l) + pages <= PURSE_GRANTED(purse_read(&l->header.purse)))
+	if (had_room && has_room(pages))
 		__atomic_fetch_add(&life->early, 1, __ATOMIC_RELAXED);
 }
 
 static bool take(uint32_t pages)
 {
+	bool had_room = has_room(pages);
 	if (peer_take(&member, pages) == REASON_NONE)
 		return true;
-	refusal("a charge was refused", pages);
+	refusal("a charge was refused", pages, had_room);
 	return false;
 }
 
 static bool conceive(struct embryo *ret)
 {
 	struct gather g = peer_gather(&member);
+	bool had_room = has_room(me->used);
 	if (embryo_conceive(&g, me->used, ret) == REASON_NONE)
 		return true;
-	refusal("a fork was refused", me->used);
+	refusal("a fork was refused", me->used, had_room);
 	return false;
 }
 
@@ -348,7 +355,7 @@ static void member_live(const char *socket, const char *account, bool is_abroad,
 	me->pid = getpid();
 	member.socket = socket;
 	if (!join(account, &member))
-		_exit(1);
+		_exit(!life->stop);
 	abroad = is_abroad;
 	if (abroad) /* as the broker does when it sees that it is */
 		__atomic_fetch_or(&member.ledger->slot[member.slot].flags, SLOT_FOREIGN_PID, __ATOMIC_RELAXED);

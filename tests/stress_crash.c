@@ -454,9 +454,11 @@ static void end_all(void)
 static bool watch(void)
 {
 	const char *what = purse_wrong(ledger_of("a"));
+	ended_collect();
+	if (!what && broker == 0 && board->arm[BROKER].point == 0)
+		what = "the broker is gone, and nobody meant it to be";
 	if (what)
 		fail(what);
-	ended_collect();
 	return what != NULL;
 }
 
@@ -560,6 +562,8 @@ static void broker_round(uint32_t point, int each)
 	broker_start(random_below(2)); /* which may die of it too */
 	watch_for_us(5000, BROKER, before);
 	arm(BROKER, 0, 0, 0);
+	broker_end(); /* or it might be dying of it still, unseen */
+	broker_start(false);
 	quiet_check();
 	board->config = 0;
 	end_all();
@@ -598,7 +602,7 @@ static void prepare(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-/* A refusal is true: to the page, but for what came back after it was said. */
+/* A refusal is true: to the page, but for what came and went while it was said. */
 static void refusals_check(void)
 {
 	if (early * 50 > refused + 50) {

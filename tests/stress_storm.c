@@ -9,7 +9,7 @@
  * A generous account is guaranteed all of its limit and can never come near it, so it needs no
  * broker: any refusal there is false, and so is any other failure. In a tight one requests are
  * refused all the time; a refusal is true if the account is full when it is said, to the page
- * (what is given back a moment later makes a few seem false). While there is no broker a
+ * (what comes and goes meanwhile makes a few seem false). While there is no broker a
  * process cannot join: it waits for the next one, two seconds in the case of the shim, and
  * since no broker is away for as long as that here, one that does not start for want of a
  * broker was refused falsely too.
