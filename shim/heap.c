@@ -26,7 +26,6 @@
 #include "shim/arenas.h"
 #include "shim/charge.h"
 #include "shim/door.h"
-#include "shim/fork.h"
 #include "shim/handler.h"
 #include "shim/map.h"
 #include "shim/marks.h"
@@ -323,21 +322,9 @@ bool heap_is_locked(void)
 	return here.locks != 0;
 }
 
-/* After jemalloc's own handler, which makes its locks anew. */
-static void heap_in_child(void)
+void heap_child(void)
 {
 	here.locks = 0;
-	tables_child();
-	vmas_child();
-	arenas_child();
-}
-
-int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
-int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
-{
-	fork_register();
-	int error = pthread_atfork(prepare, parent, child);
-	return error ? error : pthread_atfork(NULL, NULL, heap_in_child);
 }
 
 /* --- purging --- */

@@ -8,6 +8,9 @@
 
 #include "include/ledger.h"
 
+/* In a child whose parent had several threads, after jemalloc has made its locks anew. */
+void heap_child(void);
+
 /* Gives back every page that the heap holds and does not need, before a member is refused
  * something. True if there was one; false also where it cannot be done: within a purge,
  * inside jemalloc, in a signal handler, in a child of vfork. errno stays. */

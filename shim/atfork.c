@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* Before a fork jemalloc takes every lock it has, and afterwards gives them back in the parent
+ * and makes them anew in the child: each page with a lock in it is then written to on both sides,
+ * and copied. That is for locks that other threads hold. Who has none forks as libc does then,
+ * which takes no lock either (nptl/fork.c), and a fork is half as dear.
+ *
+ * A handler that interrupted this very thread inside jemalloc may fork as well, which with the
+ * locks would be a deadlock: the child has a copy of what was begun, and ends it there. */
+#include <pthread.h>
+#include <sys/single_threaded.h>
+
+#include "shim/arenas.h"
+#include "shim/fork.h"
+#include "shim/heap.h"
+#include "shim/tables.h"
+#include "shim/vmas.h"
+
+static struct {
+	void (*prepare)(void), (*parent)(void), (*child)(void);
+} jemalloc;
+
+/* What was decided before, for those who come after. Where two threads fork at once both write
+ * the same. */
+static bool alone;
+
+static void before(void)
+{
+	alone = __libc_single_threaded;
+	if (!alone)
+		jemalloc.prepare();
+}
+
+static void in_parent(void)
+{
+	if (!alone)
+		jemalloc.parent();
+}
+
+static void in_child(void)
+{
+	if (alone)
+		return;
+	jemalloc.child();
+	heap_child();
+	tables_child();
+	vmas_child();
+	arenas_child();
+}
+
+int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void))
+{
+	fork_register();
+	jemalloc.prepare = prepare;
+	jemalloc.parent = parent;
+	jemalloc.child = child;
+	return pthread_atfork(before, in_parent, in_child);
+}
