@@ -73,7 +73,7 @@ def allocators(context):
         command = pinned(["./" + command[0]] + command[1:], list(range(os.cpu_count() - CPUS, os.cpu_count())))
 
         def run(side, name=name, command=command, rate=rate):
-            took, cpu, peak, out = resources_of(command, side, cwd=folder)
+            took, cpu, peak, out = resources_of(context, command, side, cwd=folder)
             if rate:
                 done = float(re.search(rate, out).group(1))
                 cpu /= done * took / 1e6 if done > 1e4 else done * took

@@ -208,6 +208,6 @@ def programs(context):
             continue
 
         def run(side, name=name, command=command):
-            return {name: resources_of(pinned(command, LAST), side)[1]}
+            return {name: resources_of(context, pinned(command, LAST), side)[1]}
         yield Task(name, context.sides.some(["bare", "jemalloc", "mimalloc", "tcmalloc", "solvent"]),
                    [Metric(name, "s of processor time")], run)

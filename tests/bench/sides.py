@@ -49,6 +49,7 @@ class Overcommit(Side):
     RESTORE = """
 import sys
 before = sys.argv[1:]
+print(flush=True)
 sys.stdin.buffer.read()
 for path, value in zip(before[::2], before[1::2]):
     open(path, "w").write(value)
@@ -63,7 +64,9 @@ for path, value in zip(before[::2], before[1::2]):
             with open(path) as f:
                 before += [path, f.read().strip()]
         self.guard = subprocess.Popen([sys.executable, "-c", self.RESTORE] + before, stdin=subprocess.PIPE,
-                                      start_new_session=True)
+                                      stdout=subprocess.PIPE, start_new_session=True)
+        if not self.guard.stdout.readline(): # before there may be no memory for it to start in
+            raise RuntimeError("who is to restore vm.overcommit_memory did not start")
         for path, value in zip(self.FILES, ["2", "95"]):
             with open(path, "w") as f:
                 f.write(value)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import tempfile
-import time
 
 
 class Bound:
@@ -52,18 +51,19 @@ def lines_of(text):
     return {name: float(value) for name, value in (line.split() for line in text.splitlines() if line.strip())}
 
 
-def resources_of(command, side, cwd=None):
+def resources_of(context, command, side, cwd=None):
     """Seconds by the clock and of the processor, the most that was resident in MiB, and what
     it wrote."""
-    with side, tempfile.TemporaryFile() as out:
-        begun = time.monotonic()
-        process = subprocess.Popen(side.command(command), env=side.env(), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out,
-                                   stderr=out)
-        _pid, status, usage = os.wait4(process.pid, 0)
-        took = time.monotonic() - begun
-        process.returncode = os.waitstatus_to_exitcode(status)
+    usage = os.path.join(context.build, "tests/bench/usage")
+    told, tell = os.pipe()
+    with side, tempfile.TemporaryFile() as out, os.fdopen(told) as told:
+        line = [usage, str(tell)] + ["%s=%s" % each for each in side.environment.items()] + side.command(command)
+        done = subprocess.run(line, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(tell,), check=False)
+        os.close(tell)
+        figures = told.read().split()
         out.seek(0)
         text = out.read().decode(errors="replace")
-    if process.returncode != 0:
-        raise RuntimeError("%s on %s ended with %d: %s" % (" ".join(command), side.name, process.returncode, text[-500:]))
-    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text
+    if done.returncode != 0:
+        raise RuntimeError("%s on %s ended with %d: %s" % (" ".join(command), side.name, done.returncode, text[-500:]))
+    took, cpu, peak = map(float, figures)
+    return took, cpu, peak / 1024, text
