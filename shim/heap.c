@@ -113,17 +113,19 @@ static void *charged(long r, size_t bytes, enum refusal_reason reason)
 	return (void *)r;
 }
 
-static void *commit(void *addr, size_t bytes, int prot, int flags)
+/* What was reserved or decommitted is without access and empty. To open it costs a third of
+ * mapping it anew (mm/mprotect.c against mm/vma.c: nothing is unmapped, no mapping is made). */
+static void *commit(void *addr, size_t bytes, int prot)
 {
 	enum refusal_reason reason = REASON_NONE;
-	long r = (long)addr;
+	long r = 0;
 	if (is_soft(addr, bytes))
 		reason = map_harden(addr, bytes, CATEGORY_HEAP);
 	else
-		r = map_mmap(addr, bytes, prot, flags, -1, 0, CATEGORY_HEAP, &reason);
+		r = map_mprotect(addr, bytes, prot, -1, CATEGORY_HEAP, &reason);
 	if (reason == REASON_NONE && !raw_failed(r))
 		soft_forget(addr, bytes);
-	return charged(r, bytes, reason);
+	return charged(raw_failed(r) ? r : (long)addr, bytes, reason);
 }
 
 static void *decommit(void *addr, size_t bytes, int flags)
@@ -191,7 +193,7 @@ void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_
 	if (!fixed)
 		return commit_new(addr, bytes, prot, flags);
 	vmas_are_short();
-	return commit(addr, bytes, prot, flags);
+	return commit(addr, bytes, prot);
 }
 
 /* --- the other doors --- */
