@@ -390,11 +390,9 @@ Test(peer, lets_a_child_adopt_the_slot_its_parent_conceived)
 	if (pid == 0) {
 		struct peer_member m;
 		struct embryo e;
-		struct gather g = peer_gather(&m);
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(1);
-		g.slot = m.slot;
-		g.ledger = m.ledger;
+		struct gather g = peer_gather(&m);
 		if (embryo_conceive(&g, 300, &e) != REASON_NONE)
 			_exit(2);
 		pid_t child = fork();
