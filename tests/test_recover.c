@@ -395,7 +395,8 @@ Test(recover, waits_until_nobody_maps_a_damaged_ledger)
 	memset(&account("a")->ledger->header, 0x5a, sizeof(struct ledger_header));
 	turn_for_ms(60);
 	end(bad);
-	turn_for_ms(800);
+	turn_until(account("a")->damage_pid == lurker);
+	turn_for_ms(100);
 	cr_assert(account("a")->damaged && account("a")->damage_pid == lurker);
 	end(lurker);
 	heal("a");

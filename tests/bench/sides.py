@@ -141,6 +141,14 @@ class Broker:
         subprocess.run(["rm", "-rf", self.home], check=False)
 
 
+def commit_is_full():
+    """Has more been promised than mode 2 would ever let be? It may, where nobody holds any of it:
+    Linux 6.18 forgets to give back what mremap(2) with MREMAP_FIXED cuts off as it shrinks."""
+    with open("/proc/meminfo") as f:
+        kib = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in f)}
+    return kib["Committed_AS"] > 0.5 * kib["MemTotal"]
+
+
 class Sides:
     """All that this machine has, by name."""
 
@@ -156,11 +164,14 @@ class Sides:
             else:
                 self.missing[name] = "package %s is not installed" % package
         self.by_name["ulimit -d"] = Side("ulimit -d", prefix=["sh", "-c", 'ulimit -d 16777216; exec "$@"', "sh"])
-        if os.geteuid() == 0:
-            self.by_name["overcommit=2"] = Overcommit()
-            self.by_name["cgroup"] = Cgroup()
-        else:
+        if os.geteuid() != 0:
             self.missing["overcommit=2"] = self.missing["cgroup"] = "only root may set it"
+            return
+        self.by_name["cgroup"] = Cgroup()
+        if commit_is_full():
+            self.missing["overcommit=2"] = "too much is promised already (Committed_AS); start the machine anew"
+        else:
+            self.by_name["overcommit=2"] = Overcommit()
 
     def some(self, names):
         return [self.by_name[n] for n in names if n in self.by_name]
