@@ -95,7 +95,7 @@ static void account_retire(struct broker *b, struct account *a)
 		log_notice("account \"%s\" is no longer configured%s", a->name,
 			   a->members > 0 ? "; it stays until its members are gone" : "");
 	a->retired = true;
-	if (a->members == 0 && !a->damaged && !births_are_due(a))
+	if (!a->damaged && account_is_vacant(a))
 		account_end(b, a);
 }
 

@@ -195,7 +195,7 @@ static bool is_occupied(const struct broker *b)
 {
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
 		const struct account *a = &b->account[i];
-		if (a->ledger && (a->members > 0 || (!a->damaged && (a->dying > 0 || births_are_due(a)))))
+		if (a->ledger && (a->damaged ? a->members > 0 : !account_is_vacant(a)))
 			return true;
 	}
 	return false;

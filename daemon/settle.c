@@ -131,10 +131,14 @@ static void strays_return(struct ledger *l)
 	slot_free(l, (uint32_t)actor);
 }
 
+bool account_is_vacant(const struct account *a)
+{
+	return a->members == 0 && a->dying == 0 && !births_are_due(a);
+}
+
 void settle_empty(struct broker *b, struct account *a)
 {
-	/* Who was heard to die in the middle of another account's request is still to be reaped. */
-	if (a->members > 0 || a->dying > 0 || births_are_due(a)) /* model: vacant */
+	if (!account_is_vacant(a)) /* model: vacant */
 		return;
 	a->unchecked = false;
 	/* Noticed now, so that it is healed before somebody joins and is turned away for it. */

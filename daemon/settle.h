@@ -12,6 +12,10 @@ struct broker;
  * dead are struck off the list and its ledger is left alone. */
 void settle_account(struct broker *b, struct account *a, bool inherited);
 
+/* Is nobody in it: no member, none who was heard to die (perhaps in the middle of another account's
+ * request) and is to be reaped, none who may have been born? */
+bool account_is_vacant(const struct account *a);
+
 /* Are the books of an account that nobody is left in as they must be? Damaged if not. */
 void settle_empty(struct broker *b, struct account *a);
 

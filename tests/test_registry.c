@@ -262,6 +262,22 @@ Test(registry, finds_the_child_of_a_parent_killed_inside_fork)
 	turn_until(everything_is_back("a"));
 }
 
+/* Removed from the configuration at the moment when its last member has died. */
+Test(registry, keeps_an_account_for_the_child_of_a_member_not_settled_yet)
+{
+	int line;
+	pid_t pid = parent(fork_in_silence, &line), child = grandchild(line);
+	turn_for_ms(60); /* the embryo has been seen */
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	registry_hear(&b);
+	cr_assert(broker_configure(&b, config_of("pool { limit = 1G } account other { limit = 64M }")) == 0);
+	cr_assert(account("a"), "it has a member still");
+	turn_until(account("a")->members == 1 && registry_find(&b, account("a"), child));
+	kill(child, SIGKILL);
+	turn_until(!account("a"));
+}
+
 /* execve in one thread while another forks: nobody rings for the child, which has adopted its
  * slot and is killed before it could. */
 static bool execute_inside_fork(struct peer_member *m, int line)
