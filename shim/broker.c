@@ -112,10 +112,15 @@ static int64_t now_ms(void)
 
 /* One question, repeated for as long as its answer may be late. */
 struct question {
-	int64_t patience; /* ms, of a broker that is not there; 0: it is not waited for at all */
+	int64_t patience; /* ms, of a broker that is not there */
 	int64_t busy;     /* and once somebody was seen */
-	int64_t asked;
+	int64_t asked;    /* when, last */
 };
+
+static struct question question_of(int64_t busy)
+{
+	return (struct question){ .patience = ABSENCE_MS, .busy = busy, .asked = now_ms() };
+}
 
 /* A broker that is being restarted is worth a short wait; one that is gone for good is
  * waited for once, not at every question. */
@@ -132,12 +137,13 @@ static bool answer_is_late(struct question *q, int result)
 		__atomic_store_n(&absent_since_ms, 0, __ATOMIC_RELAXED);
 		return false;
 	}
-	if (was_there(result) && q->patience)
+	if (was_there(result))
 		q->patience = q->busy;
 	if (!absence_is_news(q))
 		return false;
 	struct timespec pause = { .tv_nsec = 20000000 };
 	raw_call2(SYS_nanosleep, &pause, NULL);
+	q->asked = now_ms();
 	return true;
 }
 
@@ -159,12 +165,11 @@ static int join_once(const char *name, const char *account, struct reply_join *r
 
 int broker_join(const char *name, const char *account, bool wait, struct reply_join *ret, int *ret_fd)
 {
-	struct question q = { .patience = wait ? ABSENCE_MS : 0, .busy = JOIN_MS };
+	struct question q = question_of(JOIN_MS);
 	int result;
-	do {
-		q.asked = now_ms();
+	do
 		result = join_once(name, account, ret, ret_fd);
-	} while (answer_is_late(&q, result));
+	while (wait && answer_is_late(&q, result));
 	return result;
 }
 
@@ -181,12 +186,11 @@ int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason
 	struct request_extend request = { .head = head(OPCODE_EXTEND), .slot = self.slot, .pages = pages };
 	struct reply_extend reply = { .reason = REASON_NONE };
 	memcpy(request.account, self.account, sizeof request.account);
-	struct question q = { .patience = grant_may_grow() ? ABSENCE_MS : 0, .busy = ABSENCE_MS };
+	struct question q = question_of(ABSENCE_MS);
 	int result;
-	do {
-		q.asked = now_ms();
+	do
 		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
-	} while (answer_is_late(&q, result));
+	while (grant_may_grow() && answer_is_late(&q, result));
 	if (result == STATUS_REFUSED) {
 		*ret_reason = reply.reason == REASON_POOL ? REASON_POOL : REASON_LIMIT;
 		return -ENOMEM;
@@ -198,13 +202,12 @@ int broker_adopt(const struct embryo *e, int32_t *ret_pid)
 {
 	struct request_adopt request = { .head = head(OPCODE_ADOPT), .slot = e->slot, .generation = e->generation };
 	struct reply_join reply;
-	struct question q = { .patience = ABSENCE_MS, .busy = JOIN_MS };
+	struct question q = question_of(JOIN_MS);
 	int result;
 	memcpy(request.account, self.account, sizeof request.account);
-	do {
-		q.asked = now_ms();
+	do
 		result = broker_ask(self.socket, &request, sizeof request, &reply, sizeof reply, NULL);
-	} while (answer_is_late(&q, result));
+	while (answer_is_late(&q, result));
 	if (result == 0)
 		*ret_pid = reply.pid;
 	return result;
