@@ -248,7 +248,7 @@ static uint64_t pages_mappable(uintptr_t at, size_t bytes)
 /* What the kernel refuses before it looks at any mapping (mm/mprotect.c:do_mprotect_pkey). */
 static bool range_is_wrong(uintptr_t at, size_t bytes)
 {
-	return at % PAGE_BYTES != 0 || pages_mappable(at, bytes) == 0 || at + bytes_of(pages_of(bytes)) <= at;
+	return at % PAGE_BYTES != 0 || at + bytes_of(pages_of(bytes)) <= at;
 }
 
 long map_mprotect(void *addr, size_t bytes, int prot, int pkey, enum category category,
