@@ -5,13 +5,9 @@ import subprocess
 import time
 
 from sides import Side
-from task import Bound, Metric, Task, lines_of, output_of, pinned
+from task import Bound, Metric, Task, assignments, lines_of, output_of, pinned, program
 
 LAST = os.cpu_count() - 1
-
-
-def program(context, name):
-    return os.path.join(context.build, "tests/bench", name)
 
 
 # --- ledger -------------------------------------------------------------------
@@ -80,10 +76,6 @@ def doors(context):
 
 
 # --- start --------------------------------------------------------------------
-
-def assignments(side):
-    return ["%s=%s" % each for each in side.environment.items()]
-
 
 def charge_floor(context):
     """Of a process that does nothing, in MiB."""

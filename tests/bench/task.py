@@ -36,6 +36,14 @@ def pinned(command, cpus):
     return command if cpus is None else ["taskset", "-c", ",".join(map(str, cpus))] + command
 
 
+def program(context, name):
+    return os.path.join(context.build, "tests/bench", name)
+
+
+def assignments(side):
+    return ["%s=%s" % each for each in side.environment.items()]
+
+
 def output_of(command, side, timeout=300, cwd=None):
     with side:
         done = subprocess.run(side.command(command), env=side.env(), capture_output=True, text=True, timeout=timeout, cwd=cwd,
@@ -54,10 +62,9 @@ def lines_of(text):
 def resources_of(context, command, side, cwd=None):
     """Seconds by the clock and of the processor, the most that was resident in MiB, and what
     it wrote."""
-    usage = os.path.join(context.build, "tests/bench/usage")
     told, tell = os.pipe()
     with side, tempfile.TemporaryFile() as out, os.fdopen(told) as told:
-        line = [usage, str(tell)] + ["%s=%s" % each for each in side.environment.items()] + side.command(command)
+        line = [program(context, "usage"), str(tell)] + assignments(side) + side.command(command)
         done = subprocess.run(line, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=(tell,), check=False)
         os.close(tell)
         figures = told.read().split()
