@@ -7,11 +7,14 @@
  * charge pays twice, once for the child, because nobody can say on which side of the
  * copy its mapping will fall; what was paid too much becomes the child's slack.
  *
- * Nobody ever waits for a fork while holding jemalloc's locks, which fork itself takes
- * (pthread_atfork): charges only wait while the parent conceives, which needs none. */
+ * A charge that finds a parent conceiving steps back until that is done, and the parent waits
+ * for charges that had begun before: they may be asking the broker. Nobody ever waits for a
+ * fork while holding jemalloc's locks, which fork itself takes (pthread_atfork): charges only
+ * wait while the parent conceives, which needs none. */
 #include "shim/charge.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
@@ -20,8 +23,12 @@
 #include "shim/raw.h"
 #include "shim/self.h"
 
-#define FORKS 16            /* under way at once; a child beyond that pays when it wakes */
-#define FORK_PATIENCE 20000 /* yields; then a handler jumped out of a charge, and we go on */
+#define FORKS 16 /* under way at once; a child beyond that pays when it wakes */
+/* For how long a charge and a fork wait for each other: both may wait 2 s for the slot lock and
+ * 2 s for the broker, and no longer. */
+#define FORK_YIELDS 1000u
+#define FORK_PAUSE_NS 100000L
+#define FORK_LOOKS 51000u
 
 /* begun:32 | covered:32, in one word so that "is there an embryo for each" is one load. */
 static uint64_t forks;
@@ -32,22 +39,64 @@ static uint64_t fork_embryo[FORKS];
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	uint16_t depth;  /* charges this thread is in the middle of (a handler nests) */
 	int8_t entry;    /* 1 + its entry in fork_embryo, 0: none */
-	bool forking;
 	bool covered;
 	bool over;
 } here;
 
 /* --- the fork window --- */
 
-static void forks_wait(void)
+/* Charges that a handler jumped out of: they never end. */
+static uint32_t abandoned;
+
+/* Between two looks. False when it has been long enough. */
+static bool fork_pause(unsigned look)
 {
-	/* Acquire: pairs with the release in charge_fork_cover. */
-	for (int i = 0; i < FORK_PATIENCE; i++) {
-		uint64_t now = __atomic_load_n(&forks, __ATOMIC_ACQUIRE);
-		if (now >> 32 == (uint32_t)now)
-			return;
+	static const struct timespec pause = { .tv_nsec = FORK_PAUSE_NS };
+	if (look < FORK_YIELDS)
 		raw_call0(SYS_sched_yield);
-	}
+	else
+		raw_call2(SYS_nanosleep, &pause, 0);
+	return look < FORK_LOOKS;
+}
+
+/* Does each fork that has begun have its embryo? Sequentially consistent: see charge_fork_begin;
+ * and pairs with the release in charge_fork_cover: who sees it covered sees the entry. */
+static bool forks_are_covered(void)
+{
+	uint64_t now = __atomic_load_n(&forks, __ATOMIC_SEQ_CST);
+	return now >> 32 == (uint32_t)now;
+}
+
+static void charge_begin(void)
+{
+	__atomic_fetch_add(&self.mine, SELF_INFLIGHT_ONE, __ATOMIC_SEQ_CST);
+	here.depth++;
+}
+
+static void charge_end(uint64_t paid)
+{
+	here.depth--;
+	__atomic_fetch_add(&self.mine, paid - SELF_INFLIGHT_ONE, __ATOMIC_SEQ_CST);
+}
+
+/* A parent is conceiving: it does not wait for us, we wait for it. False: for too long. */
+static bool charge_step_back(void)
+{
+	unsigned look = 0;
+	charge_end(0);
+	while (!forks_are_covered() && fork_pause(look))
+		look++;
+	charge_begin();
+	return look < FORK_LOOKS;
+}
+
+/* A handler's charge inside a charge that goes on does not step back: the parent waits for
+ * that one, and counts both. */
+static void charge_enter(void)
+{
+	charge_begin();
+	while (unlikely(!forks_are_covered()) && here.depth == 1 && charge_step_back())
+		;
 }
 
 static enum refusal_reason embryo_fund(const struct gather *g, uint64_t entry, uint64_t pages)
@@ -66,8 +115,6 @@ static enum refusal_reason embryo_fund(const struct gather *g, uint64_t entry, u
 static enum refusal_reason embryos_fund(uint64_t pages)
 {
 	struct self_lock lock;
-	if (!here.forking)
-		forks_wait();
 	if (!self_lock(&lock))
 		return REASON_BROKER;
 	struct gather g = self_gather();
@@ -83,13 +130,14 @@ uint64_t charge_fork_begin(void)
 	/* Sequentially consistent on both sides: a charge raises `mine`'s inflight and then
 	 * looks at `forks`, we raise `forks` and then look at inflight; one sees the other. */
 	__atomic_fetch_add(&forks, FORK_BEGUN, __ATOMIC_SEQ_CST);
-	here.forking = true;
-	uint64_t now = 0;
-	for (int i = 0; i < FORK_PATIENCE; i++) {
-		now = __atomic_load_n(&self.mine, __ATOMIC_SEQ_CST);
-		if (SELF_MINE_INFLIGHT(now) <= here.depth)
+	uint64_t now = __atomic_load_n(&self.mine, __ATOMIC_SEQ_CST);
+	uint32_t expected = here.depth + __atomic_load_n(&abandoned, __ATOMIC_RELAXED);
+	for (unsigned look = 0; SELF_MINE_INFLIGHT(now) > expected; look++) {
+		if (!fork_pause(look)) {
+			__atomic_store_n(&abandoned, SELF_MINE_INFLIGHT(now) - here.depth, __ATOMIC_RELAXED);
 			break;
-		raw_call0(SYS_sched_yield);
+		}
+		now = __atomic_load_n(&self.mine, __ATOMIC_SEQ_CST);
 	}
 	return SELF_MINE_PAGES(now);
 }
@@ -103,7 +151,7 @@ void charge_fork_cover(const struct embryo *e)
 						__ATOMIC_RELAXED))
 			here.entry = (int8_t)(i + 1);
 	}
-	/* Release: pairs with forks_wait; whoever sees it covered sees the entry. */
+	/* Release: pairs with forks_are_covered. */
 	__atomic_fetch_add(&forks, 1, __ATOMIC_RELEASE);
 	here.covered = true;
 }
@@ -114,7 +162,7 @@ void charge_fork_end(void)
 		__atomic_store_n(&fork_embryo[here.entry - 1], 0, __ATOMIC_RELEASE);
 	__atomic_fetch_sub(&forks, FORK_BEGUN + here.covered, __ATOMIC_RELEASE);
 	here.entry = 0;
-	here.covered = here.forking = false;
+	here.covered = false;
 }
 
 void charge_child_reset(uint64_t pages)
@@ -122,8 +170,9 @@ void charge_child_reset(uint64_t pages)
 	self.mine = pages | here.depth * SELF_INFLIGHT_ONE;
 	memset(fork_embryo, 0, sizeof fork_embryo);
 	forks = 0;
+	abandoned = 0;
 	here.entry = 0;
-	here.covered = here.forking = false;
+	here.covered = false;
 }
 
 /* --- charging --- */
@@ -187,13 +236,10 @@ enum refusal_reason charge_take(uint64_t pages, enum category category)
 		return REASON_NONE;
 	if (unlikely(stack_has_grown()))
 		stack_pay();
-	here.depth++;
-	/* Sequentially consistent: see charge_fork_begin. */
-	__atomic_fetch_add(&self.mine, SELF_INFLIGHT_ONE, __ATOMIC_SEQ_CST);
+	charge_enter();
 	enum refusal_reason reason = self.state == SELF_MEMBER ? take_in_window(pages) : REASON_NONE;
 	uint64_t paid = reason == REASON_NONE ? pages : 0;
-	__atomic_fetch_add(&self.mine, paid - SELF_INFLIGHT_ONE, __ATOMIC_SEQ_CST);
-	here.depth--;
+	charge_end(paid);
 	category_add(category, paid);
 	return reason;
 }
