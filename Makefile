@@ -76,18 +76,25 @@ $(BUILD)/$(NAME): $(CLI) $(RESERVE)
 # jemalloc from Debian's PIC archive: its libc names and its doors to the kernel are
 # renamed, so that its memory passes shim/heap.c like everybody's (docs/solvent.7).
 JEMALLOC ?= $(firstword $(wildcard /usr/lib/$(shell $(CC) -print-multiarch)/libjemalloc_pic.a /usr/lib/libjemalloc_pic.a))
-$(BUILD)/jemalloc.a: $(JEMALLOC) shim/jemalloc.rename
+$(BUILD)/jemalloc.a: $(JEMALLOC) shim/jemalloc.rename $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(Q)$(OBJCOPY) --redefine-syms=shim/jemalloc.rename $(JEMALLOC) $@
+	$(Q)$(OBJCOPY) --redefine-syms=shim/jemalloc.rename $(if $(DIRECTLY),,--redefine-sym malloc=je_malloc) $(JEMALLOC) $@
+# malloc is jemalloc's own, and comes to us where its fast path ends; or, with DIRECT=no and where
+# we do not know how (shim/retarget.sh), ours is in front of it.
+DIRECT   ?= $(if $(filter x86_64%,$(shell uname -m)),yes,no)
+DIRECTLY := $(filter yes,$(DIRECT))
+$(BUILD)/shim/malloc.o: override CPPFLAGS += $(if $(DIRECTLY),-DMALLOC_DIRECT)
 # The functions of its own that shim/arenas.c and shim/tables.c stand in front of, and the size
 # of what the latter must know the layout of.
 WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc \
            je_base_alloc je_base_alloc_edata je_base_new je_base_boot je_rtree_leaf_elm_lookup_hard
 TREE_BYTES := $(shell nm -S $(JEMALLOC) 2>/dev/null | sed -n 's/^[0-9a-f]* \([0-9a-f]*\) B je_arena_emap_global$$/0x\1/p')
 $(BUILD)/shim/tables.o: override CPPFLAGS += -DJEMALLOC_TREE_BYTES=$(TREE_BYTES)
-$(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map
+$(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map shim/retarget.sh
 	$(Q)$(LINK) -shared -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
-	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@ $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
+	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@.linked $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
+	$(if $(DIRECTLY),$(Q)shim/retarget.sh $@.linked)
+	$(Q)mv $@.linked $@
 
 $(TESTS): %: %.o $(TESTABLE)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion)
@@ -140,8 +147,9 @@ $(BUILD)/points/%.o: %.c $(BUILD)/flags
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # Rebuild when the flags change, not only when the files do.
+FLAGS = $(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(DIRECTLY)
 $(BUILD)/flags: FORCE
-	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(ALL_CFLAGS)' >$@
+	@mkdir -p $(@D); echo '$(FLAGS)' | cmp -s - $@ || echo '$(FLAGS)' >$@
 
 # -- proofs -------------------------------------------------------------------
 # `check` needs packages that the product does not; it installs what is missing and says so.

@@ -10,7 +10,19 @@
 #include "shim/door.h"
 #include "shim/heap.h"
 
-extern void *je_malloc(size_t bytes);
+/* malloc is the one where a call and a return more can be measured. So it is jemalloc's own,
+ * whose slow path we stand in front of (shim/retarget.sh); where that cannot be, it is wrapped. */
+#ifdef MALLOC_DIRECT
+#define MALLOC_DOOR malloc_slow
+#define MALLOC_BEHIND je_malloc_default
+void *malloc_slow(size_t bytes);
+#else
+#define MALLOC_DOOR malloc
+#define MALLOC_BEHIND je_malloc
+SHIM_EXPORT void *malloc(size_t bytes);
+#endif
+
+extern void *MALLOC_BEHIND(size_t bytes);
 extern void *je_calloc(size_t n, size_t bytes);
 extern void *je_realloc(void *old, size_t bytes);
 extern void *je_aligned_alloc(size_t alignment, size_t bytes);
@@ -36,12 +48,12 @@ static void *tried(void *p, size_t bytes, const void *caller)
 
 AGAIN static void *malloc_again(size_t bytes, const void *caller)
 {
-	return heap_try_again() ? tried(je_malloc(bytes), bytes, caller) : NULL;
+	return heap_try_again() ? tried(MALLOC_BEHIND(bytes), bytes, caller) : NULL;
 }
 
-SHIM_EXPORT void *malloc(size_t bytes)
+void *MALLOC_DOOR(size_t bytes)
 {
-	void *p = je_malloc(bytes);
+	void *p = MALLOC_BEHIND(bytes);
 	return likely(p) ? p : malloc_again(bytes, CALLER);
 }
 
