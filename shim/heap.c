@@ -154,6 +154,15 @@ static void *covered(long r, size_t bytes)
 	return MAP_FAILED;
 }
 
+/* The program's next mapping comes to lie below ours. Were they one to the kernel, which they are
+ * if both are writable there, each munmap of it would have to split them again: 0.4 us. */
+static void keep_apart(uintptr_t addr)
+{
+	enum refusal_reason reason;
+	map_mmap((void *)(addr - PAGE_BYTES), PAGE_BYTES, PROT_NONE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0, CATEGORY_HEAP, &reason);
+}
+
 /* Addresses alone. More than the account may ever hold would only be kept for nothing;
  * told that there are none, jemalloc asks for exactly what it needs. */
 static void *reserve(void *addr, size_t bytes, int flags)
@@ -162,7 +171,10 @@ static void *reserve(void *addr, size_t bytes, int flags)
 	if (self.state == SELF_MEMBER && pages_of(bytes) > self.ledger->header.limit &&
 	    self.ledger->header.mode == ACCOUNT_ENFORCE)
 		return MAP_FAILED;
-	return covered(map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason), bytes);
+	void *p = covered(map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason), bytes);
+	if (p != MAP_FAILED)
+		keep_apart((uintptr_t)p);
+	return p;
 }
 
 static void *commit_new(void *addr, size_t bytes, int prot, int flags)

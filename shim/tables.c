@@ -95,20 +95,23 @@ bool tables_want_block(void)
 }
 
 /* By the door, which lifts the marks of a stack that libc unmapped there unseen: what is charged
- * in a block has been opened (pages_open). */
+ * in a block has been opened (pages_open). A page before it is left read-only: the next mapping
+ * of the program comes to lie there, and must not become one with ours. */
 long tables_block(size_t bytes, enum refusal_reason *ret_reason)
 {
-	long r = map_mmap(NULL, bytes + HUGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, CATEGORY_HEAP, ret_reason);
+	size_t all = HUGE_BYTES + bytes;
+	long r = map_mmap(NULL, all, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, CATEGORY_HEAP, ret_reason);
 	if (raw_failed(r))
 		return r;
-	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
-	if (at != start)
-		raw_munmap((void *)start, at - start);
-	raw_munmap((void *)(at + bytes), start + HUGE_BYTES - at);
+	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES) & ~(HUGE_BYTES - 1), low = at - PAGE_BYTES;
+	if (low != start)
+		raw_munmap((void *)start, low - start);
+	if (at + bytes != start + all)
+		raw_munmap((void *)(at + bytes), start + all - at - bytes);
 	r = map_mprotect((void *)at, BLOCK_BEGINS_BYTES, PROT_READ | PROT_WRITE, -1, CATEGORY_HEAP, ret_reason);
 	if (!raw_failed(r))
 		return (long)at;
-	raw_munmap((void *)at, bytes);
+	raw_munmap((void *)low, at + bytes - low);
 	return r;
 }
 
