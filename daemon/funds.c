@@ -5,6 +5,8 @@
 
 #include "daemon/broker.h"
 #include "daemon/damage.h"
+#include "daemon/unseen.h"
+#include "reserve/ledger.h"
 #include "reserve/purse.h"
 
 /* The pool as it is now; one line for each place in the broker's table. */
@@ -50,17 +52,47 @@ static bool reclaim_all(struct broker *b, const struct table *t, uint32_t i, uin
 	return there >= pages && reclaim(b, t, i, pages) >= pages;
 }
 
-/* Decides and, where the pool is short, makes room and decides again. */
+/* What an account would count for less if its members' idle slack were its own. */
+static uint64_t slack_of(const struct pool_account *line, const struct account *a)
+{
+	struct pool_account without = *line;
+	without.used = (uint32_t)min_u64(line->used, ledger_used(a->ledger));
+	return line->observe ? pool_share(line) - pool_share(&without) :
+			       pool_reclaimable(&without) - pool_reclaimable(line);
+}
+
+/* Makes that so where it helps account `i`, which misses so many pages. */
+static void slack_gather(struct broker *b, const struct table *t, uint32_t i, uint64_t missing)
+{
+	for (uint32_t j = 0; j < BOOKS_ACCOUNTS; j++) {
+		struct account *a = &b->account[j];
+		uint64_t pages = j == i || !a->ledger || a->damaged ? 0 : slack_of(&t->line[j], a);
+		if (pages > 0)
+			unseen_sweep(b, a, min_u64(pages, missing));
+	}
+}
+
+static enum refusal_reason decide_now(struct broker *b, struct table *t, uint32_t i, uint64_t need,
+				      uint32_t *ret_pages, uint64_t *ret_missing)
+{
+	table_read(b, t);
+	return pool_extend(&t->pool, i, need, ret_pages, ret_missing); /* model: decide */
+}
+
+/* Decides and, where the pool is short, makes room and decides again: from idle grant, and when
+ * that is not enough from idle slack, too. */
 static enum refusal_reason decide(struct broker *b, uint32_t i, uint64_t need, uint32_t *ret_pages)
 {
 	struct table t;
 	uint64_t missing = 0;
-	table_read(b, &t);
-	enum refusal_reason reason = pool_extend(&t.pool, i, need, ret_pages, &missing); /* model: decide */
-	if (reason != REASON_POOL || !reclaim_all(b, &t, i, missing))
-		return reason;
-	table_read(b, &t);
-	return pool_extend(&t.pool, i, need, ret_pages, &missing);
+	enum refusal_reason reason = decide_now(b, &t, i, need, ret_pages, &missing);
+	if (reason == REASON_POOL && !reclaim_all(b, &t, i, missing)) {
+		slack_gather(b, &t, i, missing);
+		reason = decide_now(b, &t, i, need, ret_pages, &missing);
+		if (reason == REASON_POOL && !reclaim_all(b, &t, i, missing))
+			return reason;
+	}
+	return reason == REASON_POOL ? decide_now(b, &t, i, need, ret_pages, &missing) : reason;
 }
 
 enum refusal_reason funds_extend(struct broker *b, struct account *a, uint32_t asked, uint32_t *ret_pages)
@@ -93,6 +125,13 @@ static void guarantee_raise(struct broker *b, struct table *t, uint32_t i, uint6
 	account_grant(&b->account[i], (uint32_t)(t->line[i].observe ? missing : min_u64(missing, room)));
 }
 
+static void grant_shrink(struct broker *b, struct account *a, uint32_t pages)
+{
+	if (!a->damaged && purse_headroom(purse_read(&a->ledger->header.purse)) < pages)
+		unseen_sweep(b, a, pages);
+	account_reclaim(a, pages);
+}
+
 void funds_settle(struct broker *b, struct account *a)
 {
 	struct table t;
@@ -102,6 +141,6 @@ void funds_settle(struct broker *b, struct account *a)
 	if (target > a->granted)
 		guarantee_raise(b, &t, i, target - a->granted);
 	else if (target < a->granted)
-		account_reclaim(a, a->granted - target);
+		grant_shrink(b, a, a->granted - target);
 	a->unsettled = a->granted != target;
 }

@@ -82,6 +82,17 @@ static void slot_close(struct account *a)
 	a->unseen_slot = 0;
 }
 
+void unseen_sweep(struct broker *b, struct account *a, uint64_t pages)
+{
+	struct purse *all = &a->ledger->header.purse;
+	if (!slot_open(b, a))
+		return;
+	struct gather g = { .ledger = a->ledger, .slot = a->unseen_slot - 1 };
+	gather_sweep(&g, purse_headroom(purse_read(all)) + pages);
+	if (a->unseen == 0)
+		slot_close(a);
+}
+
 /* The sum of all members', `pages` of it for one whose share was `before`. Its new share. */
 static uint32_t sum_move(struct broker *b, struct account *a, uint32_t before, uint32_t pages)
 {

@@ -17,6 +17,10 @@ struct broker;
  * it is unattached. */
 void unseen_set(struct broker *b, struct account *a, uint32_t s, uint32_t pages);
 
+/* Idle slack of the account's members, up to `pages`, becomes idle grant of the account, which
+ * others may be given. Does what it can: a full ledger has no slot to act from. */
+void unseen_sweep(struct broker *b, struct account *a, uint64_t pages);
+
 /* Member `s` has died or begun anew (execve): nothing unseen of it is left. */
 void unseen_forget(struct broker *b, struct account *a, uint32_t s);
 

@@ -128,6 +128,11 @@ enum refusal_reason gather_charge(const struct gather *g, uint64_t pages)
 	return draw_gathered(g, transfer_charge, g->slot, pages);
 }
 
+void gather_sweep(const struct gather *g, uint64_t pages)
+{
+	sweep(g, LEDGER_SLOTS, pages);
+}
+
 void gather_trim(const struct gather *g)
 {
 	uint32_t headroom = purse_headroom(purse_read(&g->ledger->slot[g->slot].purse));

@@ -36,6 +36,10 @@ enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_
  * the broker keeps for others (daemon/unseen.c). */
 enum refusal_reason gather_charge(const struct gather *g, uint64_t pages);
 
+/* Moves idle slack of members, the actor's own included, to the account until that has `pages`
+ * of headroom, or there is no more. */
+void gather_sweep(const struct gather *g, uint64_t pages);
+
 /* Returns idle slack beyond GATHER_IDLE to the account, down to GATHER_BATCH. */
 void gather_trim(const struct gather *g);
 

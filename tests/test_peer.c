@@ -275,8 +275,9 @@ Test(peer, moves_a_process_that_joins_another_account)
 
 /* --- grants --- */
 
-/* A child that takes `pages` in account `name`; its reason, or 90 and above. */
-static int take_in_child(const char *name, uint32_t pages, bool stay, pid_t *ret_pid)
+/* A child that takes `pages` in account `name` and then uses `given` less, which stay in its own
+ * purse; its reason, or 90 and above. */
+static int take_and_give_in_child(const char *name, uint32_t pages, uint32_t given, bool stay, pid_t *ret_pid)
 {
 	int line[2];
 	cr_assert(pipe(line) == 0);
@@ -284,6 +285,8 @@ static int take_in_child(const char *name, uint32_t pages, bool stay, pid_t *ret
 	if (pid == 0) {
 		struct peer_member m;
 		char said = peer_join(door_name, name, &m) != 0 ? 90 : (char)peer_take(&m, pages);
+		if (said == REASON_NONE)
+			purse_give(&m.ledger->slot[m.slot].purse, given);
 		if (write(line[1], &said, 1) != 1 || !stay)
 			_exit(0);
 		for (;;)
@@ -297,6 +300,11 @@ static int take_in_child(const char *name, uint32_t pages, bool stay, pid_t *ret
 	else
 		turn_until_exit(pid);
 	return said;
+}
+
+static int take_in_child(const char *name, uint32_t pages, bool stay, pid_t *ret_pid)
+{
+	return take_and_give_in_child(name, pages, 0, stay, ret_pid);
 }
 
 Test(peer, extends_to_the_page_and_not_beyond)
@@ -330,6 +338,30 @@ Test(peer, takes_idle_grant_back_from_others)
 	end(pid);
 	cr_assert(take_in_child("a", 20480, false, NULL) == REASON_NONE);
 	cr_assert(account("b")->granted == 5120, "its guarantee is left to it");
+}
+
+Test(peer, takes_idle_slack_back_from_members_of_others)
+{
+	pid_t idle, pid;
+	cr_assert(broker_configure(&b, config_of("pool { limit = 100M } account a { } account b { } account c { }")) == 0);
+	cr_assert(take_and_give_in_child("a", 20000, 19000, true, &idle) == REASON_NONE);
+	cr_assert(take_in_child("b", 24601, false, NULL) == REASON_POOL, "a uses 1000 of 25600");
+	cr_assert(take_in_child("b", 24600, true, &pid) == REASON_NONE);
+	cr_assert(account("a")->granted == 1000 && used("a") == 1000);
+	cr_assert(account("a")->unseen_slot == 0 && b.registry.members == 2);
+	cr_assert(take_in_child("c", 1, false, NULL) == REASON_POOL);
+	end(pid);
+	end(idle);
+}
+
+Test(peer, takes_idle_slack_back_when_the_limit_falls)
+{
+	pid_t idle;
+	cr_assert(broker_configure(&b, config_of("account a { limit = 100M }")) == 0);
+	cr_assert(take_and_give_in_child("a", 20000, 19000, true, &idle) == REASON_NONE);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 8M }")) == 0);
+	cr_assert(account("a")->granted == 2048 && used("a") == 1000);
+	end(idle);
 }
 
 Test(peer, refuses_nothing_to_an_observed_account)
