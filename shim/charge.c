@@ -43,6 +43,14 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 	bool over;
 } here;
 
+/* What was returned to the account and had to be fetched again at once, how often in a row. A
+ * program that maps and unmaps a gigabyte in turn keeps it as slack after some turns: others who
+ * need it take it all the same (reserve/gather.c:sweep, daemon/funds.c). Written under the slot
+ * lock; relaxed where it is read without: a turn sooner or later. */
+#define REGRETS_ENOUGH 8u
+static uint32_t regrets;
+static bool trimmed;
+
 /* --- the fork window --- */
 
 /* Charges that a handler jumped out of: they never end. */
@@ -171,11 +179,24 @@ void charge_child_reset(uint64_t pages)
 	memset(fork_embryo, 0, sizeof fork_embryo);
 	forks = 0;
 	abandoned = 0;
+	trimmed = false;
+	regrets = 0;
 	here.entry = 0;
 	here.covered = false;
 }
 
 /* --- charging --- */
+
+static void trim(void)
+{
+	struct self_lock lock;
+	if (__atomic_load_n(&regrets, __ATOMIC_RELAXED) >= REGRETS_ENOUGH || !self_lock(&lock))
+		return;
+	struct gather g = self_gather();
+	gather_trim(&g);
+	trimmed = true;
+	self_unlock(&lock);
+}
 
 static enum refusal_reason take_slow(uint64_t pages)
 {
@@ -184,6 +205,8 @@ static enum refusal_reason take_slow(uint64_t pages)
 		return REASON_BROKER;
 	struct gather g = self_gather();
 	enum refusal_reason reason = gather_take(&g, pages);
+	__atomic_store_n(&regrets, trimmed ? regrets + 1 : 0, __ATOMIC_RELAXED);
+	trimmed = false;
 	self_unlock(&lock);
 	return reason;
 }
@@ -273,16 +296,6 @@ void charge_soft_show(uint32_t slot)
 {
 	uint64_t pages = __atomic_load_n(&soft, __ATOMIC_RELAXED);
 	__atomic_store_n(&self.ledger->slot[slot].soft, (uint32_t)pages, __ATOMIC_RELAXED);
-}
-
-static void trim(void)
-{
-	struct self_lock lock;
-	if (!self_lock(&lock))
-		return;
-	struct gather g = self_gather();
-	gather_trim(&g);
-	self_unlock(&lock);
 }
 
 void charge_give(uint64_t pages, enum category category)
