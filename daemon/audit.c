@@ -219,17 +219,27 @@ static bool round_next(struct broker *b, struct account **ret_account, uint32_t 
 
 void audit_tick(struct broker *b)
 {
+	if (b->now_ns >= b->audit_ns)
+		b->audit_left = AUDIT_IN_TICK;
+}
+
+void audit_turn(struct broker *b)
+{
 	struct account *a;
 	uint32_t s;
-	if (b->now_ns < b->audit_ns)
-		return;
-	for (uint32_t n = 0; n < AUDIT_AT_ONCE; n++) {
+	for (uint32_t n = 0; n < AUDIT_AT_ONCE && b->audit_left > 0; n++, b->audit_left--) {
 		if (!round_next(b, &a, &s)) {
 			b->audit_first = b->audit_next % PLACES;
 			b->audit_done = 0;
 			b->audit_ns = b->now_ns + AUDIT_NS;
+			b->audit_left = 0;
 			return;
 		}
 		audit_slot(b, a, s);
 	}
+}
+
+bool audit_goes_on(const struct broker *b)
+{
+	return b->audit_left > 0;
 }

@@ -8,7 +8,8 @@
 struct broker;
 
 #define AUDIT_NS (250 * 1000000ull) /* every member is looked at about this often */
-#define AUDIT_AT_ONCE 256u          /* in one tick; above 2,560 members it is less often */
+#define AUDIT_IN_TICK 256u          /* members; above 2,560 of them it is less often */
+#define AUDIT_AT_ONCE 16u           /* 0.2 ms; then whoever waits for the broker is heard */
 
 /* Counting mapping by mapping (daemon/count.h) may take this part of the broker's time, and
  * one member is not counted twice within the rest. */
@@ -18,8 +19,13 @@ struct broker;
 /* A larger process would stand still for too long; what is found of it is believed. 1 GiB. */
 #define AUDIT_LARGE_PAGES ((uint64_t)1 << 18)
 
-/* A few members, in turn. For the tick. */
+/* Some members are to be looked at in this tick. */
 void audit_tick(struct broker *b);
+
+/* A few of them, in turn. For every turn of the loop, which does not sleep while there are more
+ * (audit_goes_on). */
+void audit_turn(struct broker *b);
+bool audit_goes_on(const struct broker *b);
 
 /* One of them, now. */
 void audit_slot(struct broker *b, struct account *a, uint32_t s);

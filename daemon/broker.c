@@ -173,6 +173,7 @@ void broker_tick(struct broker *b)
 		audit_tick(b);
 		unattached_tick(b);
 	}
+	audit_turn(b);
 	peers_expire(b);
 }
 

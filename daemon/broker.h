@@ -35,6 +35,7 @@ struct broker {
 	uint64_t count_ns;    /* no process is counted in full before */
 	uint32_t audit_first, audit_done; /* places in the tables: where the round began, how many it has seen */
 	uint32_t audit_next;  /* where the next one begins */
+	uint32_t audit_left;  /* members still to be looked at in this tick */
 	struct unattached unattached;
 	uint64_t joined;      /* members let in since the start */
 	uint32_t turned_away;

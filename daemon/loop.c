@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/audit.h"
 #include "daemon/births.h"
 #include "daemon/log.h"
 #include "daemon/settle.h"
@@ -257,7 +258,7 @@ void loop_run(struct loop *l)
 	struct epoll_event events[EVENTS_AT_ONCE];
 	while (!l->ending) {
 		alarm_set(l);
-		int n = epoll_wait(l->epoll, events, EVENTS_AT_ONCE, -1);
+		int n = epoll_wait(l->epoll, events, EVENTS_AT_ONCE, audit_goes_on(l->broker) ? 0 : -1);
 		l->broker->now_ns = clock_ns(CLOCK_MONOTONIC);
 		for (int i = 0; i < n; i++)
 			on_event(l, events[i].data.u32);
