@@ -331,6 +331,11 @@ void heap_refused(enum refusal_reason reason)
 	refuse(reason);
 }
 
+void heap_forgive(void)
+{
+	here.refused = REASON_NONE;
+}
+
 bool heap_is_locked(void)
 {
 	return here.locks != 0;

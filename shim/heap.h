@@ -29,6 +29,11 @@ bool heap_is_locked(void);
 /* What jemalloc asked for is refused to this thread, as if by one of its doors. */
 void heap_refused(enum refusal_reason reason);
 
+/* --- for shim/ahead.c --- */
+
+/* What was refused last was more than jemalloc needed: as if it had not been asked for. */
+void heap_forgive(void);
+
 /* --- for shim/malloc.c: an allocation that failed --- */
 
 /* Was it our refusal, and is it worth another attempt? True: attempt it again at once, and
