@@ -203,7 +203,7 @@ def chart_rows(samples, tasks):
 def chart(path, samples, tasks):
     """Each figure of Solvent's as a ratio to each other side's, with its interval."""
     rows = chart_rows(samples, tasks)
-    left, width, step, low, high = 230, 520, 22, 0.5, 2.0
+    left, width, step, low, high = 250, 520, 22, 0.5, 2.0
     height = 60 + step * len(rows)
 
     def x(value):
