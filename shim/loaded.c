@@ -10,6 +10,7 @@
 
 #include "shim/charge.h"
 #include "shim/map.h"
+#include "shim/marks.h"
 #include "shim/self.h"
 #include "shim/spans.h"
 #include "shim/tables.h"
@@ -62,10 +63,13 @@ static int module_find(struct dl_phdr_info *module, size_t size, void *context)
 
 /* --- charging --- */
 
+/* Of what was paid only as much as is missing: the program's own data, which is charged, comes
+ * before the library's, for which the rest would be given back and taken again. */
 static enum refusal_reason segment_settle(const struct segment *s, uint64_t *paid)
 {
 	uint64_t pages = pages_of(s->addr + s->bytes) - (s->addr >> PAGE_SHIFT);
-	uint64_t part = min_u64(*paid, pages);
+	uint64_t missing = pages - pagemap_count(&marks, PAGEMAP_CHARGED, s->addr & ~(PAGE_BYTES - 1), pages);
+	uint64_t part = min_u64(*paid, missing);
 	enum refusal_reason reason = map_found((void *)s->addr, s->bytes, part, CATEGORY_IMAGE);
 	if (reason == REASON_NONE) {
 		*paid -= part; /* map_found has given back what it did not need of it */
