@@ -168,6 +168,9 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 		 * again. One that was claimed and never found is its maker's alone. */
 		if ((kind == OBJECT_CLAIMED || leaving) && OBJECT_MAKER(word) != s)
 			return false;
+		/* Being made, by another thread of ours: who makes it holds it, who frees it does not. */
+		if (kind == OBJECT_CLAIMED && object_is_held_by(l, o, s))
+			return false;
 		bool held = kind != OBJECT_CLAIMED && object_is_held(l, o); /* model: RELEASE_HELD */
 		if (held && !leaving)
 			return false;

@@ -112,6 +112,24 @@ Test(object_race, a_death_between_the_two_looks_leaves_no_bit)
 	free(l);
 }
 
+/* A thread forks while another makes a shared mapping, and the fork is refused: the embryo lets go
+ * of what it inherited, by the slot whose object it is. */
+Test(object_race, an_embryo_that_is_released_leaves_alone_what_is_being_made)
+{
+	scene();
+	first = (uint32_t)object_claim(l, 0);
+	cr_assert(transfer_fund(l, 0, 0, 40) && purse_take(&l->slot[0].purse, 40));
+	cr_assert(transfer_to_object(l, 0, first, 40));
+	object_inherit(l, 0, 1);
+	object_drop_all(l, 0, 1);
+	object_publish(l, first, OBJECT_ANON, 0, 0);
+	cr_assert_eq(PURSE_USED(purse_read(&l->object[first].purse)), 40);
+	cr_assert(object_is_held_by(l, first, 0) && !object_is_held_by(l, first, 1));
+	object_let_go(l, 0, 0, first);
+	cr_assert_eq(OBJECT_KIND(l->object[first].state), OBJECT_FREE);
+	free(l);
+}
+
 /* It died when the object was its own to empty. */
 Test(object_race, a_death_while_emptying_is_finished_by_the_settlement)
 {
