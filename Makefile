@@ -45,7 +45,7 @@ LINK       = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
 obj = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1/*.c))
 RESERVE := $(call obj,reserve)
 SHIM    := $(call obj,shim)
-DAEMON  := $(call obj,daemon)
+DAEMON  := $(call obj,daemon) $(call obj,daemon/killer)
 CLI     := $(call obj,cli)
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
 STRESS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/stress_*.c))
@@ -215,7 +215,7 @@ packages-%:
 	$(Q).ci/packages $*
 
 headers: # every header stands alone
-	$(Q)set -e; for h in include/*.h include/solvent/*.h reserve/*.h shim/*.h daemon/*.h cli/*.h; do \
+	$(Q)set -e; for h in include/*.h include/solvent/*.h reserve/*.h shim/*.h daemon/*.h daemon/killer/*.h cli/*.h; do \
 	  test ! -e $$h || echo "#include \"$$h\"" | $(CC) $(CPPFLAGS) -std=gnu11 $(MACHINE) -fsyntax-only -x c -; done
 rooms: # includes point inwards only: include <- reserve <- shim | daemon | cli
 	$(Q)! grep -rnE '#include "(reserve|shim|daemon|cli)/' include

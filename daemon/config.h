@@ -5,6 +5,8 @@
 
 #include <sys/types.h>
 
+#include "daemon/killer/rule.h"
+#include "daemon/killer/watch.h"
 #include "include/ledger.h"
 
 #define CONFIG_ACCOUNTS 64u
@@ -42,6 +44,9 @@ struct config {
 	uint32_t pool; /* PAGES_MAX: infinity */
 	uint32_t accounts;
 	struct config_account account[CONFIG_ACCOUNTS];
+	uint32_t watches, rules;
+	struct watch_policy watch[WATCHES];
+	struct rule rule[RULES];
 };
 
 /* Where a complaint goes: one whole sentence, "FILE:LINE: what is wrong; what to write". */
@@ -51,6 +56,10 @@ typedef void config_complain(void *context, const char *sentence);
  * -EINVAL after one complaint. Allocates, and asks the user database: at start, or in a
  * process of its own. */
 int config_read(const char *file, config_complain *complain, void *context, struct config *ret);
+
+/* What in it is right and makes no sense, a sentence each with its line, through `complain`. How
+ * many. */
+uint32_t config_doubt(const char *file, const struct config *c, config_complain *complain, void *context);
 
 /* May that user join by name alone? The cgroup is the caller's to ask. */
 bool admission_allows(const struct admission *a, uid_t uid);

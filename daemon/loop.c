@@ -98,6 +98,12 @@ static void keep_if_stale(struct loop *l)
 		loop_keep(l);
 }
 
+static void doubt(void *context, const char *sentence)
+{
+	(void)context;
+	log_warning("%s", sentence);
+}
+
 static void on_reload(struct loop *l)
 {
 	struct reload_result *r = &l->reload.result;
@@ -108,6 +114,8 @@ static void on_reload(struct loop *l)
 		log_error("%s: the old configuration stays in force", r->sentence);
 	else if (broker_configure(l->broker, &r->config) == 0)
 		log_notice("%s: %u accounts, in force", l->config_file, r->config.accounts);
+	if (r->ok)
+		config_doubt(l->config_file, &l->broker->config, doubt, NULL);
 	keep_if_stale(l); /* before anybody joins a new account in this very turn */
 	notify_say(&l->notify, "READY=1");
 }

@@ -32,11 +32,19 @@ static void complain(void *context, const char *sentence)
 	log_error("%s", sentence);
 }
 
+static void doubt(void *context, const char *sentence)
+{
+	(void)context;
+	log_warning("%s", sentence);
+}
+
 int start_check(const struct options *o)
 {
 	if (proc_open("/proc") != 0 || config_read(o->config, complain, NULL, &config) != 0)
 		return 1;
-	printf("%s: %u accounts, fine\n", o->config, config.accounts);
+	if (config_doubt(o->config, &config, complain, NULL) > 0)
+		return 1;
+	printf("%s: %u accounts, %u rules, fine\n", o->config, config.accounts, config.rules);
 	return 0;
 }
 
@@ -221,6 +229,7 @@ int start(const struct options *o)
 		return 1;
 	if (!o->foreground)
 		terminal_leave();
+	config_doubt(loop.config_file, &config, doubt, NULL);
 	if (config.accounts == 0)
 		log_warning("%s: no account is configured; nobody can join", loop.config_file);
 	log_info("listening on %s, %u accounts", o->socket, config.accounts);

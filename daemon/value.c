@@ -13,10 +13,27 @@
 #include "daemon/config.h"
 #include "reserve/size.h"
 
-const char *const key_name[KEY_N] = { "limit", "guarantee", "warn",   "mode",
-				      "fork",  "noreserve", "cgroup", "users" };
+const char *const key_name[KEY_N] = {
+	"limit", "guarantee", "warn", "mode", "fork", "noreserve", "cgroup", "users",
+	"cgroup", "warn", "act", "swap-warn", "swap-act", "exhaustion", "settle",
+	"match-account", "match-user", "match-cgroup", "match-exe", "match-comm", "match-oom-score-adj",
+	"managed", "unmanaged", "over", "action", "order", "unit", "signal", "grace", "deadline",
+};
 
-__attribute__((format(printf, 1, 2))) static const char *wrong(const char *format, ...)
+const struct section_kind section_kind[SECTION_N] = {
+	[SECTION_ACCOUNT] = { "account", KEY_LIMIT, KEY_WATCH_CGROUP,
+			      "in an account write limit, guarantee, warn, mode, fork, noreserve, cgroup or users, "
+			      "then = and a value" },
+	[SECTION_WATCH] = { "watch", KEY_WATCH_CGROUP, KEY_MATCH_ACCOUNT,
+			    "in a watch write cgroup, warn, act, swap-warn, swap-act, exhaustion or settle, "
+			    "then = and a value" },
+	[SECTION_RULE] = { "rule", KEY_MATCH_ACCOUNT, KEY_N,
+			   "in a rule write match-account, match-user, match-cgroup, match-exe, match-comm, "
+			   "match-oom-score-adj, managed, unmanaged, over, action, order, unit, signal, grace or "
+			   "deadline, then = and a value" },
+};
+
+const char *value_complaint(const char *format, ...)
 {
 	static char sentence[512];
 	va_list arguments;
@@ -26,19 +43,19 @@ __attribute__((format(printf, 1, 2))) static const char *wrong(const char *forma
 	return sentence;
 }
 
-static const char *size_wrong(enum key key, const char *value)
+const char *value_size_wrong(enum key key, const char *value)
 {
 	uint64_t bytes;
 	int error = size_parse(value, SIZE_MAX_BYTES, &bytes);
 	if (error == -ERANGE)
-		return wrong("%s = \"%s\" is larger than any machine; write infinity for no bound", key_name[key], value);
+		return value_complaint("%s = \"%s\" is larger than any machine; write infinity for no bound", key_name[key], value);
 	if (error)
-		return wrong("%s = \"%s\" is not a size; write a number with K, M, G or T, a percentage, or infinity",
+		return value_complaint("%s = \"%s\" is not a size; write a number with K, M, G or T, a percentage, or infinity",
 			     key_name[key], value);
 	if (key == KEY_LIMIT && bytes == 0)
-		return wrong("limit = \"%s\" would refuse everything; write a size above 0", value);
+		return value_complaint("limit = \"%s\" would refuse everything; write a size above 0", value);
 	if (key == KEY_GUARANTEE && bytes == SIZE_INFINITY)
-		return wrong("guarantee = infinity cannot be kept; write a size or a percentage");
+		return value_complaint("guarantee = infinity cannot be kept; write a size or a percentage");
 	return NULL;
 }
 
@@ -46,7 +63,7 @@ static const char *word_wrong(enum key key, const char *value, const char *one, 
 {
 	if (strcmp(value, one) == 0 || strcmp(value, two) == 0)
 		return NULL;
-	return wrong("%s = \"%s\" is not known; write %s or %s", key_name[key], value, one, two);
+	return value_complaint("%s = \"%s\" is not known; write %s or %s", key_name[key], value, one, two);
 }
 
 static const char *fork_wrong(const char *value)
@@ -54,27 +71,27 @@ static const char *fork_wrong(const char *value)
 	uint32_t percent;
 	if (strcmp(value, "strict") == 0 || value_percent(value, &percent) == 0)
 		return NULL;
-	return wrong("fork = \"%s\" is not known; write strict, or a percentage from 1%% to 100%%", value);
+	return value_complaint("fork = \"%s\" is not known; write strict, or a percentage from 1%% to 100%%", value);
 }
 
-static const char *cgroup_wrong(const char *value)
+const char *value_cgroup_wrong(const char *value)
 {
 	if (value[0] != '/')
-		return wrong("cgroup = \"%s\" is not a path; write it as in /proc/PID/cgroup, from / on", value);
+		return value_complaint("cgroup = \"%s\" is not a path; write it as in /proc/PID/cgroup, from / on", value);
 	if (strlen(value) >= CONFIG_CGROUP_BYTES)
-		return wrong("this cgroup's path is too long; write at most %d bytes", CONFIG_CGROUP_BYTES - 1);
+		return value_complaint("this cgroup's path is too long; write at most %d bytes", CONFIG_CGROUP_BYTES - 1);
 	return NULL;
 }
 
-static const char *user_wrong(const char *value, unsigned n)
+const char *value_user_wrong(const char *value, unsigned n)
 {
 	uid_t uid;
 	if (n > CONFIG_USERS)
-		return wrong("these are more than %u users; write \"*\" for everyone, and cgroup to choose among them",
+		return value_complaint("these are more than %u users; write \"*\" for everyone, and cgroup to choose among them",
 			     CONFIG_USERS);
 	if (strcmp(value, "*") == 0 || value_user(value, &uid))
 		return NULL;
-	return wrong("no user is called \"%s\"; write a user's name, a number, or \"*\" for everyone", value);
+	return value_complaint("no user is called \"%s\"; write a user's name, a number, or \"*\" for everyone", value);
 }
 
 const char *value_wrong(enum key key, const char *value, unsigned n)
@@ -87,25 +104,27 @@ const char *value_wrong(enum key key, const char *value, unsigned n)
 	case KEY_NORESERVE:
 		return word_wrong(key, value, "charge", "free");
 	case KEY_CGROUP:
-		return cgroup_wrong(value);
+		return value_cgroup_wrong(value);
 	case KEY_USERS:
-		return user_wrong(value, n);
+		return value_user_wrong(value, n);
 	default:
-		return size_wrong(key, value);
+		return key < KEY_WATCH_CGROUP ? value_size_wrong(key, value) : value_killer_wrong(key, value);
 	}
 }
 
 const char *value_name_wrong(const char *name)
 {
 	if (name[0] == '\0')
-		return wrong("this account's name is empty; write account \"NAME\" { ... }");
+		return value_complaint("this account's name is empty; write account \"NAME\" { ... }");
 	if (strlen(name) >= ACCOUNT_NAME_BYTES)
-		return wrong("account \"%.20s...\" has too long a name; write at most %d bytes", name,
+		return value_complaint("account \"%.20s...\" has too long a name; write at most %d bytes", name,
 			     ACCOUNT_NAME_BYTES - 1);
-	for (const char *c = name; *c; c++)
-		if (*c == '/' || (unsigned char)*c < ' ' || *c == 0x7f)
-			return wrong("this account's name holds a slash or a control character; write letters, digits, "
-				     ". _ and -");
+	for (const char *c = name; *c; c++) {
+		bool inside = c > name && c[1] != '\0' && c[1] != '/';
+		if ((*c == '/' && !inside) || (unsigned char)*c < ' ' || *c == 0x7f)
+			return value_complaint("this account's name holds a control character, or a slash that is not between two "
+					       "parts of it; write letters, digits, . _ and -");
+	}
 	return NULL;
 }
 

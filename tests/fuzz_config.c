@@ -35,7 +35,7 @@ static bool is_terminated(const char *text, size_t n)
 
 static void account_check(const struct config *c, const struct config_account *a)
 {
-	must(is_terminated(a->name, sizeof a->name) && a->name[0] != '\0' && !strchr(a->name, '/'));
+	must(is_terminated(a->name, sizeof a->name) && a->name[0] != '\0');
 	for (const struct config_account *other = c->account; other < a; other++)
 		must(strcmp(other->name, a->name) != 0);
 	must(a->policy.limit > 0 && a->policy.guarantee <= a->policy.limit);

@@ -172,7 +172,7 @@ logs() {
 @test "--check tells a good configuration from a bad one" {
 	run "$solventd" --check --config "$config"
 	[ "$status" = 0 ]
-	[ "$output" = "$config: 2 accounts, fine" ]
+	[ "$output" = "$config: 2 accounts, 0 rules, fine" ]
 	printf 'account a {\n\tlimit = "16X"\n}\n' >"$config"
 	run "$solventd" --check --config "$config"
 	[ "$status" = 1 ]

@@ -47,6 +47,12 @@ static int read_string(const char *text)
 	return read_text(text, strlen(text));
 }
 
+struct mistake {
+	const char *text;
+	int line; /* 0: none is told */
+	const char *says;
+};
+
 Test(config, is_read_as_the_manual_writes_it)
 {
 	cr_assert(read_string("pool { limit = 8G }                   # of RAM + swap, or a size\n"
@@ -79,6 +85,77 @@ Test(config, fills_in_what_is_not_said)
 	cr_assert(!admission_allows(&config.account[0].admission, 1000));
 }
 
+Test(config, reads_watches_and_rules)
+{
+	cr_assert(read_string("account \"batch/nightly\" { }\n"
+			      "watch { warn = 10% act = 1G swap-act = 7% exhaustion = 500ms settle = 50ms }\n"
+			      "watch {\n cgroup = /db act = 5%\n}\n"
+			      "rule { match-account = \"batch/*\"  action = kill  order = first }\n"
+			      "rule { match-exe = \"/usr/sbin/sshd\"  action = never }\n"
+			      "rule { unmanaged = true  over = 1G  action = kill unit = family signal = SIGINT grace = 5s "
+			      "deadline = 250ms order = 7 }\n") == 0, "%s", said);
+	const struct watch_policy *machine = &config.watch[0], *db = &config.watch[1];
+	cr_assert(config.watches == 2 && config.rules == 3 && machine->line == 2 && db->line == 4);
+	cr_assert(threshold_pages(&machine->warn, 1000) == 100 && threshold_pages(&machine->act, 1000) == 1u << 18);
+	cr_assert(threshold_pages(&machine->swap_act, 1000) == 70 && threshold_pages(&machine->swap_warn, 1000) == 140);
+	cr_assert(machine->exhaustion_ns == 500000000 && machine->settle_ns == 50000000);
+	cr_assert(threshold_pages(&db->act, 1000) == 50 && threshold_pages(&db->warn, 1000) == 100);
+	cr_assert(db->exhaustion_ns == 0 && db->settle_ns == 100000000);
+	cr_assert_str_eq(db->group, "/db");
+	const struct rule *batch = &config.rule[0], *sshd = &config.rule[1], *rest = &config.rule[2];
+	cr_assert(batch->action == ACTION_KILL && batch->order == ORDER_FIRST && batch->unit == UNIT_PROCESS);
+	cr_assert(batch->signal == 15 && batch->grace_ns == RULE_GRACE_NS && batch->deadline_ns == RULE_DEADLINE_NS);
+	cr_assert(sshd->action == ACTION_NEVER && sshd->order == ORDER_MIDDLE && sshd->line == 7);
+	cr_assert(rest->managed == MANAGED_NO && rest->over == 1u << 18 && rest->unit == UNIT_FAMILY);
+	cr_assert(rest->signal == 2 && rest->grace_ns == 5000000000ull && rest->deadline_ns == 250000000 && rest->order == 7);
+}
+
+static char doubts[4096];
+
+static void doubt_to(void *context, const char *sentence)
+{
+	(void)context;
+	snprintf(doubts + strlen(doubts), sizeof doubts - strlen(doubts), "%s\n", sentence);
+}
+
+static uint32_t doubt_string(const char *text)
+{
+	cr_assert(read_string(text) == 0, "%s", said);
+	doubts[0] = '\0';
+	return config_doubt("f", &config, doubt_to, NULL);
+}
+
+Test(config, doubts_what_makes_no_sense)
+{
+	static const struct mistake table[] = {
+		{ "watch { act = 5% }", 1, "no rule gives anybody up" },
+		{ "watch { act = 5% }\nrule { action = never }\n", 1, "no rule gives anybody up" },
+		{ "\nrule { action = kill }", 2, "no memory is watched" },
+		{ "watch { act = 5% }\nrule { action = kill }\nrule { match-user = 0 action = never }", 3,
+		  "never reached: whoever it matches is matched in line 2 before" },
+		{ "watch { act = 5% }\nrule { match-exe = \"/usr/bin/*\" action = kill }\n"
+		  "rule { match-exe = /usr/bin/make action = never }", 3, "matched in line 2" },
+		{ "watch { act = 5% }\nrule { match-account = batch action = kill }", 2, "fits no account" },
+		{ "watch { act = 5% }\nrule { match-comm = make action = never }\nrule { action = kill }", 2,
+		  "any process can call itself \"make\"" },
+	};
+	for (size_t i = 0; i < ARRAY_N(table); i++) {
+		char line[32];
+		cr_assert(doubt_string(table[i].text) == 1, "%s\n%s", table[i].text, doubts);
+		snprintf(line, sizeof line, "f:%d: ", table[i].line);
+		cr_assert(strstr(doubts, line) && strstr(doubts, table[i].says), "%s\n%s", table[i].text, doubts);
+	}
+}
+
+Test(config, doubts_nothing_that_makes_sense)
+{
+	cr_assert(doubt_string("") == 0);
+	cr_assert(doubt_string("account \"batch/a\" { }\nwatch { }\nrule { match-account = \"batch/*\" action = kill }\n"
+			       "rule { match-exe = /usr/bin/make action = never }\nrule { match-exe = \"/usr/bin/*\" action = kill }\n"
+			       "rule { unmanaged = true over = 1G action = kill }\nrule { unmanaged = true over = 1M action = kill }"
+			       "rule { match-user = 0 action = never }\nrule { action = notify }") == 0, "%s", doubts);
+}
+
 Test(config, takes_the_largest_sizes_for_infinity)
 {
 	cr_assert(read_string("pool { limit = infinity } account a { limit = 16T } account b { limit = infinity }") == 0);
@@ -96,12 +173,6 @@ Test(config, may_be_empty)
 	cr_assert(read_string("") == 0 && config.accounts == 0);
 	cr_assert(read_string("# nothing yet\n/* nor\n here */ // nor here") == 0 && config.accounts == 0);
 }
-
-struct mistake {
-	const char *text;
-	int line; /* 0: none is told */
-	const char *says;
-};
 
 static const struct mistake mistakes[] = {
 	{ "# one\n# two\naccount a { limit = \"16X\" }", 3,
@@ -123,12 +194,14 @@ static const struct mistake mistakes[] = {
 	{ "pool { size = 1M }", 1, "in a pool write limit = SIZE" },
 	{ "account a { }\n\naccount a { }", 3, "duplicate title 'a'" },
 	{ "account \"\" { }", 1, "name is empty" },
-	{ "account \"a/b\" { }", 1, "slash or a control character" },
-	{ "account \"a\\tb\" { }", 1, "slash or a control character" },
+	{ "account \"/a\" { }", 1, "a slash that is not between two parts" },
+	{ "account \"a/\" { }", 1, "a slash that is not between two parts" },
+	{ "account \"a//b\" { }", 1, "a slash that is not between two parts" },
+	{ "account \"a\\tb\" { }", 1, "control character" },
 	{ "account aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa { }", 1, "too long a name" },
 	{ "account { }", 1, "missing title" },
 	{ "account a {\n memory = 1M }", 2, "no such option 'memory'; in an account write limit, guarantee" },
-	{ "budget a { }", 1, "no such option 'budget'; write pool { ... } or account" },
+	{ "budget a { }", 1, "no such option 'budget'; write pool { ... }, account" },
 	{ "account a { mode = strict }", 1, "write enforce or observe" },
 	{ "account a { fork = 0% }", 1, "write strict, or a percentage" },
 	{ "account a { fork = 30 }", 1, "write strict, or a percentage" },
@@ -148,6 +221,35 @@ static const struct mistake mistakes[] = {
 	{ "account a { }\n/* until\n", 2, "comment never ends" },
 	{ "account a { }\n\x01", 2, "not text" },
 	{ "account \xc3\xa4 { }\n", 1, "not text" },
+	{ "watch {\n act = 0 }", 2, "act = \"0\" never comes" },
+	{ "watch {\n act = 100% }", 2, "is always the case" },
+	{ "watch {\n act = much }", 2, "is not an amount of memory" },
+	{ "watch {\n act = 10%\n\n warn = 5% }", 4, "warn is less than act" },
+	{ "watch { swap-act = 10% swap-warn = 5% }", 1, "swap-warn is less than swap-act" },
+	{ "watch {\n cgroup = /a\n swap-act = 5% }", 3, "of a control group only memory is watched" },
+	{ "watch { cgroup = a }", 1, "is not a path" },
+	{ "watch { act = 1% }\nwatch {\n act = 2% }", 3, "watched already" },
+	{ "watch { exhaustion = 5 }", 1, "is not a time; write a whole number and ms, s or m" },
+	{ "watch { settle = 61m }", 1, "is not a time" },
+	{ "watch { limit = 5 }", 1, "in a watch write cgroup, warn, act" },
+	{ "rule {\n unmanaged = true }", 2, "this rule has no action" },
+	{ "rule { action = shoot }", 1, "write never, notify, reclaim, freeze or kill" },
+	{ "rule { action = kill\n order = soon }", 2, "write first, last, or a number from 0 to 100" },
+	{ "rule { action = kill order = 101 }", 1, "write first, last, or a number" },
+	{ "rule { action = kill unit = host }", 1, "write process, family, account or cgroup" },
+	{ "rule { action = kill signal = NONE }", 1, "write TERM, or another's name" },
+	{ "rule { action = freeze\n grace = 1s }", 2, "grace is for action = kill" },
+	{ "rule { action = kill managed = true\n unmanaged = true }", 2, "contradict each other" },
+	{ "rule { action = kill match-account = a\n unmanaged = true }", 2, "who is in an account is managed" },
+	{ "rule { action = kill unmanaged = true\n unit = account }", 2, "who is not managed has no account" },
+	{ "rule { action = kill managed = yes }", 1, "write true or false" },
+	{ "rule { action = kill over = 10% }", 1, "over = \"10%\" is not a size" },
+	{ "rule { action = kill match-exe = sshd }", 1, "is not a path" },
+	{ "rule { action = kill match-comm = \"\" }", 1, "leave it out to match everything" },
+	{ "rule { action = kill match-user = nobody-is-called-this }", 1, "no user is called" },
+	{ "rule { action = kill match-oom-score-adj = 1001 }", 1, "a number from -1000 to 1000" },
+	{ "rule { action = kill\n action = never }", 2, "action is given twice, first in line 1" },
+	{ "rule { kill = true }", 1, "in a rule write match-account" },
 	{ "include(\"/etc/passwd\")", 1, "no such option 'include'" },
 };
 

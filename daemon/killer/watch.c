@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/killer/watch.h"
+
+#define NS_PER_S 1000000000ull
+
+uint32_t threshold_pages(const struct threshold *t, uint32_t whole)
+{
+	return t->ppm ? (uint32_t)((uint64_t)whole * t->ppm / 1000000) : t->pages;
+}
+
+/* Memory alone does not count while there is swap to go to. */
+static bool is_below(const struct reading *r, const struct threshold *memory, const struct threshold *swap)
+{
+	return r->available <= threshold_pages(memory, r->total) &&
+	       (r->swap_total == 0 || r->swap_free <= threshold_pages(swap, r->swap_total));
+}
+
+/* The rate is that of a span, and holds until the next is over: one reading beside another says
+ * nothing where counters move in batches. A span that is long ago says nothing either. */
+static void rate_measure(struct gauge *g, const struct reading *r)
+{
+	uint64_t span = r->now_ns - g->since_ns;
+	if (g->since_ns != 0 && span < WATCH_SPAN_NS)
+		return;
+	uint32_t fallen = g->since_available > r->available ? g->since_available - r->available : 0;
+	g->fall = g->since_ns != 0 && span <= WATCH_LONGEST_NS ? (uint64_t)fallen * NS_PER_S / span : 0;
+	g->since_ns = r->now_ns;
+	g->since_available = r->available;
+}
+
+uint64_t gauge_lasts_ns(const struct gauge *g)
+{
+	return g->fall == 0 ? UINT64_MAX : (uint64_t)g->last.available * NS_PER_S / g->fall;
+}
+
+void gauge_read(struct gauge *g, const struct watch_policy *p, const struct reading *r)
+{
+	if (r->available < g->last.available)
+		g->fell_ns = r->now_ns;
+	rate_measure(g, r);
+	g->last = *r;
+	g->pressure = is_below(r, &p->act, &p->swap_act)   ? PRESSURE_ACT :
+		      is_below(r, &p->warn, &p->swap_warn) ? PRESSURE_WARN :
+							     PRESSURE_NONE;
+	g->soon = g->pressure == PRESSURE_WARN && p->exhaustion_ns != 0 && gauge_lasts_ns(g) <= p->exhaustion_ns;
+	if (g->soon)
+		g->pressure = PRESSURE_ACT;
+}
+
+uint64_t gauge_wait_ns(const struct gauge *g, const struct watch_policy *p)
+{
+	const struct reading *r = &g->last;
+	uint32_t act = threshold_pages(&p->act, r->total);
+	uint64_t left = r->available > act ? r->available - act : 0;
+	/* Swap is written no faster than a tenth of that; until it is down to its own threshold,
+	 * memory may stay below. */
+	uint32_t swap_act = threshold_pages(&p->swap_act, r->swap_total);
+	if (r->swap_total != 0 && r->swap_free > swap_act)
+		left = max_u64(left, (uint64_t)(r->swap_free - swap_act) * 10);
+	uint64_t wait = left * NS_PER_S / (WATCH_FILL_BYTES >> PAGE_SHIFT);
+	bool quiet = r->now_ns - g->fell_ns > WATCH_QUIET_NS;
+	return min_u64(max_u64(wait, quiet ? WATCH_CALM_NS : WATCH_SHORTEST_NS), WATCH_LONGEST_NS);
+}
