@@ -127,11 +127,11 @@ static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64
 	audit_slot(b, a, (uint32_t)s);
 }
 
-static struct candidate *candidate_find(struct unattached *u, int32_t pid)
+static struct newcomer *newcomer_find(struct unattached *u, int32_t pid)
 {
-	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++)
-		if (u->candidate[i].pid == pid)
-			return &u->candidate[i];
+	for (uint32_t i = 0; i < UNATTACHED_NEWCOMERS; i++)
+		if (u->newcomer[i].pid == pid)
+			return &u->newcomer[i];
 	return NULL;
 }
 
@@ -144,7 +144,7 @@ static void process_look(struct broker *b, int32_t pid)
 	struct account *a = account_of(b, pid, &st);
 	if (!a || pid == getpid())
 		return;
-	struct candidate *c = candidate_find(u, pid);
+	struct newcomer *c = newcomer_find(u, pid);
 	if (c && c->start_ticks == st.start_ticks) {
 		c->round = u->round;
 		if (b->now_ns - c->since_ns < UNATTACHED_GRACE_NS || count_is_shared(pid, st.parent) || is_broker(a, pid))
@@ -153,17 +153,17 @@ static void process_look(struct broker *b, int32_t pid)
 		c->pid = 0;
 		return;
 	}
-	c = c ? c : candidate_find(u, 0);
+	c = c ? c : newcomer_find(u, 0);
 	if (c)
-		*c = (struct candidate){ .pid = pid, .round = u->round, .start_ticks = st.start_ticks,
+		*c = (struct newcomer){ .pid = pid, .round = u->round, .start_ticks = st.start_ticks,
 					 .since_ns = b->now_ns };
 }
 
 /* Those that are not new any more, without waiting for the walk to come to them again. */
-static void candidates_look(struct broker *b)
+static void newcomers_look(struct broker *b)
 {
-	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++) {
-		const struct candidate *c = &b->unattached.candidate[i];
+	for (uint32_t i = 0; i < UNATTACHED_NEWCOMERS; i++) {
+		const struct newcomer *c = &b->unattached.newcomer[i];
 		if (c->pid != 0 && b->now_ns - c->since_ns >= UNATTACHED_GRACE_NS)
 			process_look(b, c->pid);
 	}
@@ -188,11 +188,11 @@ void unattached_hear(struct broker *b, int connector)
 		b->unattached.next_ns = 0;
 }
 
-static void candidates_tidy(struct unattached *u)
+static void newcomers_tidy(struct unattached *u)
 {
-	for (uint32_t i = 0; i < UNATTACHED_CANDIDATES; i++)
-		if (u->candidate[i].round != u->round)
-			u->candidate[i].pid = 0;
+	for (uint32_t i = 0; i < UNATTACHED_NEWCOMERS; i++)
+		if (u->newcomer[i].round != u->round)
+			u->newcomer[i].pid = 0;
 	u->round++;
 }
 
@@ -219,7 +219,7 @@ static void walk_end(struct broker *b)
 {
 	struct unattached *u = &b->unattached;
 	proc_walk_close(&u->walk);
-	candidates_tidy(u);
+	newcomers_tidy(u);
 	u->walking = false;
 	u->next_ns = b->now_ns + max_u64(u->hears ? UNATTACHED_HEARING_NS : UNATTACHED_NS, UNATTACHED_PARTS * u->spent_ns);
 }
@@ -227,7 +227,7 @@ static void walk_end(struct broker *b)
 void unattached_tick(struct broker *b)
 {
 	struct unattached *u = &b->unattached;
-	candidates_look(b);
+	newcomers_look(b);
 	if (!u->walking && !walk_begin(b))
 		return;
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID), now_ns = begun_ns;

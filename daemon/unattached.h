@@ -21,7 +21,7 @@ struct broker;
 #define UNATTACHED_PARTS 100u
 #define UNATTACHED_STEP_NS (500 * 1000ull)
 
-#define UNATTACHED_CANDIDATES 128u
+#define UNATTACHED_NEWCOMERS 128u
 
 struct unattached {
 	bool walking;
@@ -29,12 +29,12 @@ struct unattached {
 	struct proc_walk walk;
 	uint64_t next_ns, spent_ns; /* of the walk */
 	uint32_t round;
-	struct candidate {
+	struct newcomer {
 		int32_t pid; /* 0: free */
 		uint32_t round; /* last seen in */
 		uint64_t start_ticks;
 		uint64_t since_ns;
-	} candidate[UNATTACHED_CANDIDATES];
+	} newcomer[UNATTACHED_NEWCOMERS];
 };
 
 /* Goes on looking for them. For the tick. */
