@@ -28,6 +28,7 @@ int broker_init(struct broker *b)
 {
 	purse_patience(PURSE_TRIES);
 	b->uid = geteuid();
+	b->killer.epoll = -1;
 	b->start_ns = clock_ns(CLOCK_REALTIME);
 	b->now_ns = clock_ns(CLOCK_MONOTONIC);
 	int error = registry_init(&b->registry);
@@ -113,6 +114,7 @@ int broker_configure(struct broker *b, const struct config *config)
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
 		if (b->account[i].ledger && b->account[i].unsettled && !b->account[i].damaged)
 			funds_settle(b, &b->account[i]);
+	killer_configure(b);
 	return result;
 }
 
@@ -173,6 +175,7 @@ void broker_tick(struct broker *b)
 		audit_tick(b);
 		unattached_tick(b);
 	}
+	killer_tick(b);
 	audit_turn(b);
 	peers_expire(b);
 }
@@ -187,7 +190,7 @@ static bool needs_slow(const struct account *a)
 
 uint64_t broker_next_ns(const struct broker *b)
 {
-	uint64_t next = peers_next_ns(&b->peers);
+	uint64_t next = min_u64(peers_next_ns(&b->peers), killer_next_ns(b));
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
 		const struct account *a = &b->account[i];
 		if (!a->ledger)

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/account.h"
+#include "daemon/killer/killer.h"
 #include "daemon/peer.h"
 #include "daemon/registry.h"
 #include "daemon/unattached.h"
@@ -37,6 +38,7 @@ struct broker {
 	uint32_t audit_next;  /* where the next one begins */
 	uint32_t audit_left;  /* members still to be looked at in this tick */
 	struct unattached unattached;
+	struct killer killer;
 	uint64_t joined;      /* members let in since the start */
 	uint32_t turned_away;
 	bool keeper_stale; /* the ledgers to keep have changed */

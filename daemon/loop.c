@@ -22,7 +22,9 @@
 #define EVENTS_AT_ONCE 64
 
 enum source {
-	SOURCE_LISTENER, SOURCE_DEATHS, SOURCE_SIGNALS, SOURCE_TIMER, SOURCE_RELOAD, SOURCE_CONNECTOR, SOURCE_PEER
+	SOURCE_LISTENER, SOURCE_DEATHS, SOURCE_SIGNALS, SOURCE_TIMER, SOURCE_RELOAD, SOURCE_CONNECTOR,
+	SOURCE_BELL, /* of the first watch */
+	SOURCE_PEER = SOURCE_BELL + WATCHES
 };
 
 static int source_add(struct loop *l, int fd, enum source source)
@@ -55,6 +57,7 @@ int loop_init(struct loop *l)
 	l->alarm_ns = NEVER;
 	l->alive_ns = l->occupied_ns = clock_ns(CLOCK_MONOTONIC);
 	peers_init(&l->broker->peers, l->epoll, SOURCE_PEER);
+	killer_listen(&l->broker->killer, l->epoll, SOURCE_BELL);
 	int error = source_add(l, l->listener.fd, SOURCE_LISTENER);
 	error = error ? error : source_add(l, l->broker->registry.epoll, SOURCE_DEATHS);
 	error = error ? error : source_add(l, l->signals, SOURCE_SIGNALS);
@@ -195,7 +198,10 @@ static void on_event(struct loop *l, uint32_t source)
 			on_reload(l);
 		break;
 	default:
-		peer_ready(l->broker, source - SOURCE_PEER);
+		if (source < SOURCE_PEER)
+			killer_hear(&l->broker->killer, source - SOURCE_BELL);
+		else
+			peer_ready(l->broker, source - SOURCE_PEER);
 	}
 }
 

@@ -64,21 +64,40 @@ static uint64_t stat_field(const char *after_name, int field)
 	return after_name ? strtoull(after_name, NULL, 10) : 0;
 }
 
+/* Where the name ends: it may hold anything, spaces and brackets too; the last bracket is ours.
+ * NULL: this is no such line. */
+static char *stat_parse(char *text, struct proc_stat *ret)
+{
+	char *open = strchr(text, '('), *close_ = strrchr(text, ')');
+	if (!open || !close_ || close_ < open || close_[1] != ' ')
+		return NULL;
+	*close_ = '\0';
+	struct proc_stat s = { .state = close_[2], .parent = (int32_t)stat_field(close_ + 1, 4),
+			       .start_ticks = stat_field(close_ + 1, 22) };
+	strncpy(s.comm, open + 1, sizeof s.comm - 1);
+	*ret = s;
+	return close_ + 1;
+}
+
 int proc_stat(int32_t pid, struct proc_stat *ret)
 {
 	char text[1024];
 	ssize_t n = proc_text(proc_file(pid, "stat"), text, sizeof text);
 	if (n < 0)
 		return (int)n;
-	/* A name may hold anything, spaces and brackets too; the last bracket is ours. */
-	char *open = strchr(text, '('), *close_ = strrchr(text, ')');
-	if (!open || !close_ || close_ < open || close_[1] != ' ')
+	return stat_parse(text, ret) ? 0 : -EPROTO;
+}
+
+int proc_life_parse(char *text, struct proc_life *ret)
+{
+	static const int image_field[] = { 26, 28, 48 };
+	const char *after_name = stat_parse(text, &ret->stat);
+	if (!after_name)
 		return -EPROTO;
-	*close_ = '\0';
-	struct proc_stat s = { .state = close_[2], .parent = (int32_t)stat_field(close_ + 1, 4),
-			       .start_ticks = stat_field(close_ + 1, 22) };
-	strncpy(s.comm, open + 1, sizeof s.comm - 1);
-	*ret = s;
+	ret->flags = (uint32_t)stat_field(after_name, 9);
+	ret->ticks = stat_field(after_name, 14) + stat_field(after_name, 15);
+	for (size_t i = 0; i < ARRAY_N(image_field); i++)
+		ret->image[i] = stat_field(after_name, image_field[i]);
 	return 0;
 }
 

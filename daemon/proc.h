@@ -36,6 +36,18 @@ struct proc_stat {
 /* 0 and `ret`; -ENOENT or -ESRCH when there is no such process, or -errno. */
 int proc_stat(int32_t pid, struct proc_stat *ret);
 
+/* What else stands in that line. */
+struct proc_life {
+	struct proc_stat stat;
+	uint32_t flags;	      /* field 9, PF_* of include/linux/sched.h */
+	uint64_t ticks;	      /* 14 and 15: it worked for */
+	uint64_t image[3];    /* 26, 28, 48: where its code, its stack and its arguments begin */
+};
+#define PROC_KERNEL_THREAD 0x00200000u /* PF_KTHREAD */
+
+/* Of the text of /proc/PID/stat, which is changed. 0 and `ret`, or -EPROTO. */
+int proc_life_parse(char *text, struct proc_life *ret);
+
 /* The real uid of a process; 0 and `ret`, or -errno. */
 int proc_uid(int32_t pid, uid_t *ret);
 

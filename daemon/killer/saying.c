@@ -42,7 +42,7 @@ static void left_say(struct script *s, const struct ladder *l, const struct watc
 	struct size available, total, at, fall, swap;
 	const struct gauge *g = &l->gauge;
 	char rate[96] = "", swapped[64] = "";
-	if (g->fall)
+	if (g->fall && g->pressure != PRESSURE_NONE)
 		snprintf(rate, sizeof rate, ", falling by %s a second: it lasts %llu ms", size(&fall, g->fall),
 			 (unsigned long long)(gauge_lasts_ns(g) / 1000000));
 	if (g->last.swap_total)

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/killer/deed.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+
+#include "daemon/broker.h"
+#include "daemon/killer/census.h"
+
+/* By the pidfd that was opened when the process was entered; who has none is opened now, and is
+ * then who it was if it is not gone afterwards. */
+static int signal_send(struct broker *b, uint32_t i, int signal)
+{
+	const struct handle *h = &b->killer.census.handle[i];
+	if (h->pidfd >= 0)
+		return pidfd_send_signal(h->pidfd, signal, NULL, 0) == 0 ? 0 : -errno;
+	const struct candidate *of = &b->killer.roll.candidate[i];
+	struct proc_stat now;
+	int fd = pidfd_open(of->pid, 0);
+	if (fd < 0)
+		return -errno;
+	int error = proc_stat(of->pid, &now);
+	if (!error)
+		error = now.start_ticks != of->start_ticks		     ? -ESRCH :
+			pidfd_send_signal(fd, signal, NULL, 0) != 0 ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+/* Who is stopped does not hear that it should end. */
+static int end_ask(struct broker *b, const struct deed *d)
+{
+	int error = signal_send(b, d->candidate, d->signal);
+	if (!error && d->signal != SIGKILL)
+		signal_send(b, d->candidate, SIGCONT);
+	return error;
+}
+
+int deed_do(struct broker *b, const struct deed *d)
+{
+	switch (d->kind) {
+	case DEED_KILL:
+		return signal_send(b, d->candidate, SIGKILL);
+	case DEED_SIGNAL:
+		return end_ask(b, d);
+	case DEED_FREEZE:
+		return signal_send(b, d->candidate, SIGSTOP);
+	case DEED_THAW:
+		return signal_send(b, d->candidate, SIGCONT);
+	default:
+		return 0;
+	}
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/killer/killer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include "daemon/broker.h"
+#include "daemon/killer/deed.h"
+#include "daemon/killer/rank.h"
+#include "daemon/log.h"
+#include "reserve/purse.h"
+
+/* --- what is watched --- */
+
+static void bell_listen(struct killer *k, uint32_t w)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u32 = k->source + w };
+	if (k->epoll >= 0 && k->watched[w].sensor.bell >= 0)
+		epoll_ctl(k->epoll, EPOLL_CTL_ADD, k->watched[w].sensor.bell, &e);
+}
+
+void killer_listen(struct killer *k, int epoll, uint32_t source)
+{
+	k->epoll = epoll;
+	k->source = source;
+	for (uint32_t w = 0; w < WATCHES; w++)
+		if (k->watched[w].sensor.open)
+			bell_listen(k, w);
+}
+
+void killer_hear(struct killer *k, uint32_t w)
+{
+	if (w >= WATCHES || !k->watched[w].sensor.open)
+		return;
+	sensor_hear(&k->watched[w].sensor);
+	k->watched[w].heard = true;
+}
+
+static const char *watch_name(const struct watch_policy *p)
+{
+	return p->group[0] ? p->group : "the machine";
+}
+
+static void watch_open(struct broker *b, uint32_t w)
+{
+	struct watched *d = &b->killer.watched[w];
+	const struct watch_policy *p = &b->config.watch[w];
+	int error = sensor_open(&d->sensor, p);
+	if (error && !d->absent)
+		log_warning("the memory of %s cannot be watched: %s; it is tried again every second", watch_name(p),
+			    strerror(-error));
+	if (!error && d->absent)
+		log_notice("the memory of %s is watched now", watch_name(p));
+	d->absent = error != 0;
+	d->next_ns = error ? b->now_ns + KILLER_ABSENT_NS : b->now_ns;
+	if (!error)
+		bell_listen(&b->killer, w);
+}
+
+/* A ladder goes on where it was when its watch is still there. */
+static void watches_replace(struct broker *b)
+{
+	struct killer *k = &b->killer;
+	for (uint32_t w = 0; w < WATCHES; w++) {
+		struct watched *d = &k->watched[w];
+		if (d->sensor.open)
+			sensor_close(&d->sensor);
+		d->absent = d->heard = false;
+		d->next_ns = NEVER;
+		if (w < b->config.watches)
+			watch_open(b, w);
+		else
+			d->ladder = (struct ladder){ .step = LADDER_REST };
+	}
+}
+
+/* --- who is ranked, by what --- */
+
+static void stakes_set(struct broker *b)
+{
+	struct roll *roll = &b->killer.roll;
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		const struct account *a = &b->account[i];
+		struct stake *s = &roll->stake[i];
+		*s = (struct stake){ .guarantee = a->policy.guarantee, .shared = s->shared };
+		for (uint32_t r = 0; a->ledger && r < roll->rules; r++)
+			if (!roll->rule[r].account[0] || pattern_fits(roll->rule[r].account, a->name))
+				s->rules |= 1ull << r;
+	}
+	roll->unmanaged_rules = 0;
+	for (uint32_t r = 0; r < roll->rules; r++)
+		if (!roll->rule[r].account[0])
+			roll->unmanaged_rules |= 1ull << r;
+}
+
+/* What an account's shared objects hold: in no process's private memory. */
+static void shared_count(struct broker *b)
+{
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		const struct account *a = &b->account[i];
+		uint64_t pages = 0;
+		for (uint32_t o = 0; a->ledger && !a->damaged && o < ledger_objects(a->ledger); o++)
+			pages += PURSE_USED(purse_read(&a->ledger->object[o].purse));
+		b->killer.roll.stake[i].shared = (uint32_t)min_u64(pages, PAGES_MAX);
+	}
+}
+
+/* A third of the descriptors there are, so that members find some, too. */
+static uint32_t fds_most(void)
+{
+	struct rlimit files = { 0 };
+	getrlimit(RLIMIT_NOFILE, &files);
+	return (uint32_t)min_u64(files.rlim_cur / 3, 2 * ROLL);
+}
+
+void killer_configure(struct broker *b)
+{
+	struct killer *k = &b->killer;
+	bool was = k->census.fds_most != 0;
+	k->roll.rules = b->config.rules;
+	memcpy(k->roll.rule, b->config.rule, sizeof k->roll.rule);
+	watches_replace(b);
+	stakes_set(b);
+	if (was && b->config.watches == 0) {
+		census_end(&k->census, &k->roll);
+		k->census.fds_most = 0;
+	} else if (!was && b->config.watches > 0) {
+		census_begin(&k->census, &k->roll, fds_most());
+	}
+	if (b->config.watches == 0)
+		return;
+	census_judge(b);
+	census_walk(b);
+	k->walk_ns = k->review_ns = b->now_ns;
+}
+
+/* --- a turn --- */
+
+static bool is_short(const struct killer *k)
+{
+	for (uint32_t w = 0; w < WATCHES; w++)
+		if (k->watched[w].sensor.open && k->watched[w].ladder.gauge.pressure != PRESSURE_NONE)
+			return true;
+	return false;
+}
+
+static bool is_due(uint64_t now, uint64_t *last, uint64_t every)
+{
+	if (now - *last < every)
+		return false;
+	*last = now;
+	return true;
+}
+
+/* Keeps the roll fresh: leisurely, or, where memory is getting short, so that whoever may be first
+ * is known before it must be. */
+static void roll_refresh(struct broker *b)
+{
+	struct killer *k = &b->killer;
+	bool hasty = is_short(k);
+	if (is_due(b->now_ns, &k->walk_ns, hasty ? KILLER_HASTE_NS : KILLER_WALK_NS)) {
+		census_walk(b);
+		shared_count(b);
+	}
+	if (is_due(b->now_ns, &k->review_ns, hasty ? KILLER_HASTE_NS : KILLER_REVIEW_NS))
+		census_review(b, KILLER_REVIEW);
+}
+
+static void victims_look(struct broker *b, uint32_t w)
+{
+	const struct roll *roll = &b->killer.roll;
+	for (uint32_t i = 0; i < roll->n; i++)
+		if (roll->candidate[i].pid != 0 && roll->candidate[i].victim == w + 1)
+			census_is_gone(b, i);
+}
+
+static void script_do_all(struct broker *b)
+{
+	struct killer *k = &b->killer;
+	struct script *s = &k->script;
+	for (uint32_t i = 0; i < s->deeds && !k->dry; i++) {
+		int error = deed_do(b, &s->deed[i]);
+		if (error && error != -ESRCH)
+			script_say(s, "%s[%d]: %s: %s", k->roll.candidate[s->deed[i].candidate].comm,
+				   k->roll.candidate[s->deed[i].candidate].pid, deed_name[s->deed[i].kind], strerror(-error));
+	}
+	for (uint32_t i = 0; i < s->lines; i++)
+		log_warning("%s%s", k->dry ? "dry run: " : "", s->line[i]);
+}
+
+/* Is anybody looked at in this step? Then figures must be of now. */
+static bool needs_measure(const struct watched *d, const struct watch_policy *p, const struct reading *r)
+{
+	uint32_t act = threshold_pages(&p->act, r->total);
+	return d->ladder.step != LADDER_REST || d->ladder.gauge.pressure != PRESSURE_NONE || r->available <= act;
+}
+
+static void watch_turn(struct broker *b, uint32_t w)
+{
+	struct killer *k = &b->killer;
+	struct watched *d = &k->watched[w];
+	const struct watch_policy *p = &b->config.watch[w];
+	struct reading r;
+	d->heard = false;
+	if (!d->sensor.open) {
+		watch_open(b, w);
+		return;
+	}
+	if (sensor_read(&d->sensor, p, b->now_ns, &r) != 0) {
+		sensor_close(&d->sensor);
+		d->next_ns = b->now_ns + KILLER_ABSENT_NS;
+		return;
+	}
+	victims_look(b, w);
+	if (needs_measure(d, p, &r))
+		census_measure(b);
+	script_clear(&k->script);
+	ladder_climb(&d->ladder, &k->roll, w, p, &r, k->dry, &k->script);
+	script_do_all(b);
+	d->next_ns = b->now_ns + ladder_wait_ns(&d->ladder, p);
+}
+
+void killer_tick(struct broker *b)
+{
+	struct killer *k = &b->killer;
+	if (b->config.watches == 0)
+		return;
+	for (uint32_t w = 0; w < b->config.watches; w++)
+		if (k->watched[w].heard || b->now_ns >= k->watched[w].next_ns)
+			watch_turn(b, w);
+	roll_refresh(b);
+}
+
+uint64_t killer_next_ns(const struct broker *b)
+{
+	const struct killer *k = &b->killer;
+	uint64_t next = NEVER;
+	for (uint32_t w = 0; w < b->config.watches; w++)
+		next = min_u64(next, k->watched[w].next_ns);
+	return next;
+}

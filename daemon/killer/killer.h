@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* The fallback killer, as part of the broker: readings are taken when they are due, the roll is
+ * kept fresh, the ladder decides, and what it decided is done first and logged afterwards. */
+#pragma once
+
+#include "daemon/killer/census.h"
+#include "daemon/killer/ladder.h"
+#include "daemon/killer/sensor.h"
+
+struct broker;
+
+#define KILLER_WALK_NS (1000 * 1000000ull)   /* /proc is gone through, while there is plenty */
+#define KILLER_HASTE_NS (10 * 1000000ull)    /* and while there is not */
+#define KILLER_REVIEW_NS (1000 * 1000000ull) /* some are looked at again */
+#define KILLER_REVIEW 8u		     /* how many */
+#define KILLER_ABSENT_NS (1000 * 1000000ull) /* a group that is not there is looked for again */
+
+struct watched {
+	struct sensor sensor;
+	struct ladder ladder;
+	uint64_t next_ns;
+	bool absent; /* said that its group is not there */
+	bool heard;  /* its bell rang */
+};
+
+struct killer {
+	bool dry; /* does everything but what it decides */
+	int epoll; /* for the bells, or -1 */
+	uint32_t source;
+	uint64_t walk_ns, review_ns; /* when last done */
+	struct watched watched[WATCHES];
+	struct roll roll;
+	struct census census;
+	struct script script;
+};
+
+/* The watches and rules of b->config are in force from now on; opens what they need. */
+void killer_configure(struct broker *b);
+
+/* Bells are heard through this epoll, as events source + watch. */
+void killer_listen(struct killer *k, int epoll, uint32_t source);
+void killer_hear(struct killer *k, uint32_t w);
+
+/* What is due by now_ns. */
+void killer_tick(struct broker *b);
+
+/* When it should be called next, CLOCK_MONOTONIC, or NEVER. */
+uint64_t killer_next_ns(const struct broker *b);
