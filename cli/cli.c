@@ -15,6 +15,7 @@ static const struct verb VERBS[] = {
 	{ "run", cli_run, "run a program under a budget" },
 	{ "status", cli_status, "the pool, the accounts and who is in them" },
 	{ "log", cli_log, "the requests that were refused" },
+	{ "rank", cli_rank, "who would be killed if memory ran out, in order, and why" },
 	{ "audit", cli_audit, "every member's charge beside the kernel's own count" },
 };
 

@@ -36,6 +36,7 @@ int cli_run(struct cli *cli, int argc, char **argv);
 int cli_status(struct cli *cli, int argc, char **argv);
 int cli_log(struct cli *cli, int argc, char **argv);
 int cli_audit(struct cli *cli, int argc, char **argv);
+int cli_rank(struct cli *cli, int argc, char **argv);
 
 /* --- options --- */
 

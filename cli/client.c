@@ -140,6 +140,15 @@ int client_account(int fd, uint32_t index, struct reply_account *ret, int *ret_l
 	return 0;
 }
 
+int client_rank(int fd, struct request_rank *request, struct reply_rank *ret)
+{
+	int received;
+	int error = client_ask(fd, request, sizeof *request, OPCODE_RANK, ret, sizeof *ret, &received);
+	if (!error && received >= 0)
+		close(received);
+	return error;
+}
+
 const char *client_explain(int error)
 {
 	switch (error) {

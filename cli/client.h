@@ -19,6 +19,10 @@ int client_pool(int fd, struct reply_pool *ret);
  * it), or -1 when the broker gave none. -ENOENT past the last one; otherwise as above. */
 int client_account(int fd, uint32_t index, struct reply_account *ret, int *ret_ledger);
 
+/* A part of the order of who would be killed. -ENOENT: no such watch, or the order of that round is
+ * gone; -EACCES; otherwise as above. */
+int client_rank(int fd, struct request_rank *request, struct reply_rank *ret);
+
 /* The end of the sentence "no broker answers at NAME: ..." for an error of the above. */
 const char *client_explain(int error);
 

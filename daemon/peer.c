@@ -117,7 +117,7 @@ static bool peer_serve(struct broker *b, struct peer *peer)
 		return errno == EAGAIN || errno == EINTR;
 	if (n == 0)
 		return false;
-	struct reply reply = { .fd = -1 };
+	struct reply reply;
 	peer->since_ns = b->now_ns;
 	request_answer(b, peer, packet, (size_t)n, &reply);
 	bool sent = reply_send(peer->fd, &reply);

@@ -13,6 +13,7 @@
 #include "daemon/damage.h"
 #include "daemon/funds.h"
 #include "daemon/join.h"
+#include "daemon/killer/show.h"
 #include "daemon/proc.h"
 #include "daemon/settle.h"
 
@@ -132,6 +133,13 @@ static void answer_account(struct broker *b, const struct peer *peer, const void
 	r->fd_is_temporary = true;
 }
 
+/* Whose processes are whose is nobody else's business. */
+static void answer_rank(struct broker *b, const struct peer *peer, const void *packet, struct reply *r)
+{
+	bool allowed = peer->uid == 0 || peer->uid == b->uid;
+	status_set(r, allowed ? show_rank(b, packet, &r->rank) : STATUS_NOT_ALLOWED);
+}
+
 static const struct {
 	size_t request_bytes, reply_bytes;
 	void (*answer)(struct broker *, const struct peer *, const void *, struct reply *);
@@ -140,6 +148,7 @@ static const struct {
 	[OPCODE_EXTEND] = { sizeof(struct request_extend), sizeof(struct reply_extend), answer_extend },
 	[OPCODE_ADOPT] = { sizeof(struct request_adopt), sizeof(struct reply_join), answer_adopt },
 	[OPCODE_POOL] = { sizeof(struct request_pool), sizeof(struct reply_pool), answer_pool },
+	[OPCODE_RANK] = { sizeof(struct request_rank), sizeof(struct reply_rank), answer_rank },
 	[OPCODE_ACCOUNT] = { sizeof(struct request_account), sizeof(struct reply_account), answer_account },
 };
 
@@ -159,16 +168,18 @@ void request_answer(struct broker *b, const struct peer *peer, const void *packe
 {
 	const struct message *head = packet;
 	enum status status = packet_check(head, bytes);
-	memset(ret, 0, sizeof *ret);
+	/* Of the union what is sent, and no more: joining is not to wait for the largest. */
+	ret->bytes = status == STATUS_OK ? kind[head->opcode].reply_bytes : sizeof ret->head;
+	memset(&ret->head, 0, ret->bytes);
 	ret->fd = -1;
+	ret->fd_is_temporary = ret->hang_up = ret->new_member = false;
+	ret->place = ret->slot = 0;
 	ret->head = (struct message){ .magic = PROTOCOL_MAGIC, .version = PROTOCOL_VERSION,
 				      .opcode = bytes >= sizeof *head ? head->opcode : 0, .status = status };
 	if (status != STATUS_OK) {
-		ret->bytes = sizeof ret->head;
 		ret->hang_up = true;
 		return;
 	}
-	ret->bytes = kind[head->opcode].reply_bytes;
 	kind[head->opcode].answer(b, peer, packet, ret);
 }
 

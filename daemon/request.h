@@ -13,6 +13,7 @@ struct reply {
 		struct reply_extend extend;
 		struct reply_pool pool;
 		struct reply_account account;
+		struct reply_rank rank;
 	};
 	size_t bytes;
 	int fd;        /* to go with it, or -1; ours to close when `fd_is_temporary` */

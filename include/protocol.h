@@ -25,6 +25,7 @@ enum opcode {
 	OPCODE_ADOPT,    /* a child whose pid its parent cannot know -> struct reply_join, no fd */
 	OPCODE_POOL,     /* -> struct reply_pool */
 	OPCODE_ACCOUNT,  /* -> struct reply_account and its memfd, read-only */
+	OPCODE_RANK,     /* -> struct reply_rank: who would be killed, in order */
 	OPCODE_N
 };
 
@@ -38,7 +39,7 @@ enum status {
 	STATUS_MALFORMED,   /* wrong size, unknown opcode */
 	STATUS_REFUSED,     /* limit or pool: no more pages */
 	STATUS_NOT_MEMBER,  /* the peer is not in the slot it speaks for */
-	STATUS_END,         /* no account with that index */
+	STATUS_END,         /* no account, or watch, with that index; or the order was made anew meanwhile */
 	STATUS_N
 };
 
@@ -113,6 +114,47 @@ struct reply_account {
 	uint32_t damaged; /* 1: the ledger was written over; figures are not to be trusted */
 	uint32_t turned_away;
 	char account[ACCOUNT_NAME_BYTES];
+};
+
+/* The order is made when `from` is 0, and kept for the requests that follow. */
+struct request_rank {
+	struct message head;
+	uint32_t watch;
+	uint32_t from;
+	uint64_t round; /* 0, or as in the first reply */
+};
+
+#define RANK_ROWS 16u
+#define RANK_PATH_BYTES 256
+
+/* One unit: a process, or all that its rule takes together. */
+struct rank_row {
+	int32_t pid;	    /* of the eldest */
+	uint32_t processes;
+	uint32_t uid;
+	uint32_t line;	    /* of its rule in the configuration; 0: no rule matches it */
+	uint32_t ranked;    /* 1; 0: it is not touched */
+	uint32_t order, borrower;
+	uint32_t over;	    /* pages beyond its account's guarantee */
+	uint32_t returns;   /* pages */
+	uint32_t cpu_s;
+	uint64_t start_ticks; /* field 22 of /proc/PID/stat */
+	char comm[COMM_BYTES];
+	char action[16], unit[16];
+	char account[ACCOUNT_NAME_BYTES]; /* empty: none */
+	char why[64]; /* it stands before the next; or is not touched */
+};
+
+struct reply_rank {
+	struct message head;
+	uint64_t round;
+	uint32_t n;	/* rows in all, those that are ranked first */
+	uint32_t rows;	/* here, from `from` on */
+	uint32_t watches;
+	uint32_t total, available, warn, act; /* pages; of the group, or the machine */
+	uint32_t dry;	/* 1: nobody is signalled */
+	char group[RANK_PATH_BYTES]; /* empty: the machine */
+	struct rank_row row[RANK_ROWS];
 };
 
 /* Fills `ret_address` and its length from a path or '@name'. -ENAMETOOLONG when it does

@@ -121,6 +121,7 @@ struct answer {
 		struct reply_extend extend;
 		struct reply_pool pool;
 		struct reply_account account;
+		struct reply_rank rank;
 		char room[512];
 	};
 };

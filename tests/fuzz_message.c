@@ -51,6 +51,7 @@ static void answer_check(const struct answer *a, const struct world_process *p, 
 	static const size_t bytes[OPCODE_N] = {
 		[OPCODE_JOIN] = sizeof a->join, [OPCODE_EXTEND] = sizeof a->extend, [OPCODE_ADOPT] = sizeof a->join,
 		[OPCODE_POOL] = sizeof a->pool, [OPCODE_ACCOUNT] = sizeof a->account,
+		[OPCODE_RANK] = sizeof a->rank,
 	};
 	const struct message *m = &a->head;
 	must(m->magic == PROTOCOL_MAGIC && m->version == PROTOCOL_VERSION && m->status < STATUS_N);
@@ -128,6 +129,7 @@ union packet {
 	struct request_extend extend;
 	struct request_adopt adopt;
 	struct request_account account;
+	struct request_rank rank;
 	uint8_t byte[320];
 };
 
@@ -162,6 +164,11 @@ static size_t feed_request(struct feed *f, union packet *p)
 	case OPCODE_ACCOUNT:
 		p->account.index = (uint32_t)feed_number(f, feed_byte(f) % 4);
 		return sizeof p->account;
+	case OPCODE_RANK:
+		p->rank.watch = (uint32_t)feed_number(f, feed_byte(f) % 4);
+		p->rank.from = (uint32_t)feed_number(f, feed_byte(f) % 4);
+		p->rank.round = feed_byte(f);
+		return sizeof p->rank;
 	default:
 		return sizeof p->head;
 	}

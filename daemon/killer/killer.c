@@ -168,6 +168,15 @@ static void roll_refresh(struct broker *b)
 		census_review(b, KILLER_REVIEW);
 }
 
+void killer_refresh(struct broker *b)
+{
+	census_walk(b);
+	shared_count(b);
+	census_review(b, ROLL);
+	census_measure(b);
+	b->killer.walk_ns = b->killer.review_ns = b->now_ns;
+}
+
 static void victims_look(struct broker *b, uint32_t w)
 {
 	const struct roll *roll = &b->killer.roll;

@@ -37,6 +37,9 @@ struct killer {
 /* The watches and rules of b->config are in force from now on; opens what they need. */
 void killer_configure(struct broker *b);
 
+/* The roll as of now, whatever it takes. */
+void killer_refresh(struct broker *b);
+
 /* Bells are heard through this epoll, as events source + watch. */
 void killer_listen(struct killer *k, int epoll, uint32_t source);
 void killer_hear(struct killer *k, uint32_t w);

@@ -226,15 +226,35 @@ static int compare(uint64_t smaller_first, uint64_t than)
 	return smaller_first < than ? -1 : smaller_first > than;
 }
 
+/* The keys of the order, as rank.h has them. */
+enum key { BY_ORDER, BY_CREDIT, BY_OVER, BY_RETURNS, BY_WORK, BY_START, BY_PID, KEY_N };
+
+static int key_compare(enum key key, const struct standing *one, const struct standing *other)
+{
+	switch (key) {
+	case BY_ORDER:
+		return compare(one->order, other->order);
+	case BY_CREDIT:
+		return compare(other->borrower, one->borrower);
+	case BY_OVER:
+		return compare(other->over / other->grain, one->over / one->grain);
+	case BY_RETURNS:
+		return compare(other->returns / other->grain, one->returns / one->grain);
+	case BY_WORK:
+		return compare(one->cpu_s, other->cpu_s);
+	case BY_START:
+		return compare(other->start_ticks, one->start_ticks);
+	default:
+		return compare((uint64_t)other->pid, (uint64_t)one->pid);
+	}
+}
+
 static int ranked_compare(const struct standing *one, const struct standing *other)
 {
-	int r = compare(one->order, other->order);
-	r = r ? r : compare(other->borrower, one->borrower);
-	r = r ? r : compare(other->over / other->grain, one->over / one->grain);
-	r = r ? r : compare(other->returns / other->grain, one->returns / one->grain);
-	r = r ? r : compare(one->cpu_s, other->cpu_s);
-	r = r ? r : compare(other->start_ticks, one->start_ticks);
-	return r ? r : compare((uint64_t)other->pid, (uint64_t)one->pid);
+	int r = 0;
+	for (enum key key = 0; key < KEY_N && r == 0; key++)
+		r = key_compare(key, one, other);
+	return r;
 }
 
 int standing_compare(const struct standing *one, const struct standing *other)
@@ -280,14 +300,32 @@ void rank_sort(struct standing *s, uint32_t n)
 	}
 }
 
-const char *standing_explain(const struct standing *s)
+static const char *key_explain(const struct standing *s, const struct standing *next)
+{
+	static const char *const WORDS[KEY_N] = {
+		[BY_ORDER] = "its rule's order is lower",
+		[BY_CREDIT] = "a fork on credit",
+		[BY_OVER] = "further over its guarantee",
+		[BY_RETURNS] = "returns more",
+		[BY_WORK] = "has worked less",
+		[BY_START] = "was started later",
+		[BY_PID] = "its pid is higher",
+	};
+	if (!next || next->reason != STANDING_RANKED)
+		return "nobody stands after it";
+	enum key key = 0;
+	while (key < BY_PID && key_compare(key, s, next) == 0)
+		key++;
+	return WORDS[key];
+}
+
+const char *standing_explain(const struct standing *s, const struct standing *next)
 {
 	static const char *const WORDS[STANDING_REASON_N] = {
-		[STANDING_RANKED] = "by its rule",
 		[STANDING_KERNEL] = "a kernel thread has no memory to give",
 		[STANDING_INIT] = "init is never touched",
 		[STANDING_BROKER] = "the broker is never touched",
-		[STANDING_ELSEWHERE] = "it is not in the control group that is short",
+		[STANDING_ELSEWHERE] = "it is not in the control group that is watched",
 		[STANDING_NO_RULE] = "no rule matches it",
 		[STANDING_NEVER] = "its rule says never",
 		[STANDING_LITTLE] = "its end returns too little to matter",
@@ -295,5 +333,7 @@ const char *standing_explain(const struct standing *s)
 		[STANDING_DYING] = "it is ending",
 		[STANDING_STUCK] = "it was killed and does not end",
 	};
+	if (s->reason == STANDING_RANKED)
+		return key_explain(s, next);
 	return s->reason < STANDING_REASON_N ? WORDS[s->reason] : "?";
 }

@@ -133,7 +133,7 @@ static void passed_say(struct script *s, const struct roll *roll, const struct s
 		if (p->reason == STANDING_NEVER)
 			snprintf(rule, sizeof rule, " (line %d)", roll->rule[p->rule].line);
 		script_say(s, "passed over: %s[%d], which holds %s: %s%s", roll->candidate[p->candidate].comm, p->pid,
-			   size(&returns, p->returns), standing_explain(p), rule);
+			   size(&returns, p->returns), standing_explain(p, NULL), rule);
 	}
 }
 
