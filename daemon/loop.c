@@ -129,18 +129,25 @@ static void reload(struct loop *l)
 	snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		 (unsigned long long)(clock_ns(CLOCK_MONOTONIC) / 1000));
 	notify_say(&l->notify, lines);
-	int error = reload_begin(&l->reload, l->config_file, l->broker->now_ns);
+	int error = reload_begin(&l->reload, &l->helper, l->config_file, l->broker->now_ns);
 	error = error ? error : source_add(l, l->reload.fd, SOURCE_RELOAD);
 	if (!error)
 		return;
-	log_error("%s could not be read again: %s", l->config_file, strerror(-error));
+	log_error("%s could not be read again: %s", l->config_file,
+		  error == -ENOTCONN ? "the broker's helper is gone; restart solventd, its members live on" :
+				       strerror(-error));
 	reload_end(&l->reload);
 	notify_say(&l->notify, "READY=1");
 }
 
-/* The keeper has no reason to end before us. */
+/* Neither has a reason to end before us. */
 static void on_child(struct loop *l)
 {
+	if (l->helper.pid > 0 && waitpid(l->helper.pid, NULL, WNOHANG) == l->helper.pid) {
+		log_warning("the helper was killed: the configuration cannot be read again until solventd is restarted");
+		l->helper.pid = 0;
+		helper_end(&l->helper);
+	}
 	if (l->keeper.pid > 0 && waitpid(l->keeper.pid, NULL, WNOHANG) == l->keeper.pid) {
 		log_warning("the keeper of the ledgers was killed; another one is started");
 		l->keeper.pid = 0;
@@ -194,7 +201,7 @@ static void on_event(struct loop *l, uint32_t source)
 		unattached_hear(l->broker, l->connector);
 		break;
 	case SOURCE_RELOAD:
-		if (l->reload.pid > 0)
+		if (l->reload.under_way)
 			on_reload(l);
 		break;
 	default:
@@ -230,7 +237,7 @@ static void look_around(struct loop *l)
 		notify_say(&l->notify, "WATCHDOG=1");
 		l->alive_ns = now;
 	}
-	if (l->reload.pid > 0 && now - l->reload.since_ns >= RELOAD_PATIENCE_NS) {
+	if (l->reload.under_way && now - l->reload.since_ns >= RELOAD_PATIENCE_NS) {
 		log_error("%s takes too long to read; the old configuration stays in force", l->config_file);
 		reload_end(&l->reload);
 	}
@@ -246,7 +253,7 @@ static uint64_t next_ns(const struct loop *l)
 	next = min_u64(next, is_occupied(l->broker) ? NEVER : lonely_until(l));
 	if (l->notify.watchdog_ns > 0)
 		next = min_u64(next, l->alive_ns + l->notify.watchdog_ns);
-	if (l->reload.pid > 0)
+	if (l->reload.under_way)
 		next = min_u64(next, l->reload.since_ns + RELOAD_PATIENCE_NS);
 	if (l->broker->keeper_stale)
 		next = min_u64(next, l->keep_ns);
@@ -288,6 +295,7 @@ void loop_close(struct loop *l)
 	listener_close(&l->listener);
 	peers_close(&l->broker->peers);
 	reload_end(&l->reload);
+	helper_end(&l->helper);
 	if (l->broker->registry.members > 0) {
 		log_notice("ending; %u members live on, and the next broker will know them",
 			   l->broker->registry.members);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/broker.h"
+#include "daemon/helper.h"
 #include "daemon/keeper.h"
 #include "daemon/listen.h"
 #include "daemon/notify.h"
@@ -18,6 +19,7 @@ struct loop {
 	struct state state; /* dir -1: none */
 	struct keeper keeper;
 	struct notify notify;
+	struct helper helper;
 	struct reload reload;
 	const char *config_file;
 	bool until_empty;

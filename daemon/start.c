@@ -23,7 +23,7 @@
 
 /* Large, mostly never touched, and none of it on the heap. */
 static struct broker broker;
-static struct loop loop = { .broker = &broker };
+static struct loop loop = { .broker = &broker, .helper.fd = -1 };
 static struct config config;
 
 static void complain(void *context, const char *sentence)
@@ -183,6 +183,9 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 	if (!error) {
 		loop.connector = connector_open(); /* takes a capability that is then given up */
 		capabilities_drop();
+		error = helper_start(&loop.helper, reload_task);
+	}
+	if (!error) {
 		take_over(kept);
 		error = loop_init(&loop);
 	}
@@ -199,8 +202,9 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 
 static char *config_path(const struct options *o)
 {
-	/* "/" will be the working directory; what has no other path (/dev/fd/N) keeps its name. */
-	char *path = o->foreground ? NULL : realpath(o->config, NULL);
+	/* "/" is the working directory of whoever reads it again; what has no other path (/dev/fd/N)
+	 * keeps its name. */
+	char *path = realpath(o->config, NULL);
 	return path && access(path, R_OK) == 0 ? path : strdup(o->config);
 }
 
