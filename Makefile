@@ -66,7 +66,7 @@ all: $(PRODUCTS) $(NAME) $(NAME)d lib$(NAME).so
 $(NAME) $(NAME)d lib$(NAME).so: %: $(BUILD)/%
 	$(Q)ln -sf $< $@
 
-DAEMON_LIBS = -lconfuse -lcap-ng
+DAEMON_LIBS = -lconfuse -lcap-ng -lseccomp
 CLI_LIBS    = -ljansson -ldw
 $(BUILD)/$(NAME)d: $(DAEMON) $(RESERVE)
 	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)

@@ -75,7 +75,7 @@ struct account {
 	bool damaged;
 	uint64_t damage_next_ns; /* not looked at before */
 	int32_t damage_pid; /* the process last seen to map it; 0: none */
-	struct member member[LEDGER_SLOTS];
+	struct member *member; /* LEDGER_SLOTS of them; the broker's, and this place's for ever */
 };
 
 /* A new account with an empty ledger, granted its guarantee (everything in observe mode).

@@ -29,6 +29,8 @@ int broker_init(struct broker *b)
 	purse_patience(PURSE_TRIES);
 	b->uid = geteuid();
 	b->killer.epoll = -1;
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+		b->account[i].member = b->member[i];
 	b->start_ns = clock_ns(CLOCK_REALTIME);
 	b->now_ns = clock_ns(CLOCK_MONOTONIC);
 	int error = registry_init(&b->registry);

@@ -44,6 +44,7 @@ struct broker {
 	bool keeper_stale; /* the ledgers to keep have changed */
 	uint32_t gone;     /* of those, how many need not be kept any more: their inodes */
 	uint64_t gone_inode[BOOKS_ACCOUNTS];
+	struct member member[BOOKS_ACCOUNTS][LEDGER_SLOTS]; /* apart, so that accounts stand close together */
 };
 
 /* An empty broker: books and an epoll for members, no socket, no accounts. 0 or -errno. */

@@ -345,27 +345,31 @@ static const char *load_explain(int error)
 	}
 }
 
-int config_read(const char *file, config_complain *complain, void *context, struct config *ret)
+/* The whole of a file; `c` is empty. */
+static int file_parse(const char *file, struct config *c)
 {
-	static struct config c; /* too large for a stack somebody else may have sized */
-	memset(&c, 0, sizeof c);
-	parsing = (struct parsing){ .file = file, .complain = complain, .context = context,
-				    .machine_bytes = proc_memory_bytes() };
 	char *text;
 	size_t n;
-	int error = source_load(file, CONFIG_FILE_BYTES, &text, &n);
-	if (error) {
-		complain_at(0, "%s", load_explain(error));
-		return -EINVAL;
-	}
 	unsigned line;
-	const char *wrong = source_prepare(text, n, &line);
-	error = wrong ? complain_at((int)line, "%s", wrong) : text_parse(text, n, &c);
-	free(text);
+	int error = source_load(file, CONFIG_FILE_BYTES, &text, &n);
 	if (error)
-		return -EINVAL;
-	*ret = c;
-	return 0;
+		return complain_at(0, "%s", load_explain(error));
+	const char *wrong = source_prepare(text, n, &line);
+	error = wrong ? complain_at((int)line, "%s", wrong) : text_parse(text, n, c);
+	free(text);
+	return error;
+}
+
+int config_read(const char *file, config_complain *complain, void *context, struct config *ret)
+{
+	struct config *c = calloc(1, sizeof *c);
+	parsing = (struct parsing){ .file = file, .complain = complain, .context = context,
+				    .machine_bytes = proc_memory_bytes() };
+	int error = c ? file_parse(file, c) : complain_at(0, "there is no memory to read it");
+	if (!error)
+		*ret = *c;
+	free(c);
+	return error ? -EINVAL : 0;
 }
 
 struct doubter {

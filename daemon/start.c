@@ -6,6 +6,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/armour.h"
 #include "daemon/connector.h"
 #include "daemon/descriptors.h"
 #include "daemon/log.h"
@@ -23,7 +25,7 @@
 
 /* Large, mostly never touched, and none of it on the heap. */
 static struct broker broker;
-static struct loop loop = { .broker = &broker, .helper.fd = -1 };
+static struct loop loop;
 static struct config config;
 
 static void complain(void *context, const char *sentence)
@@ -64,7 +66,7 @@ static void capabilities_drop(void)
 		return;
 	capng_clear(CAPNG_SELECT_CAPS);
 	if (capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_SYS_PTRACE, CAP_KILL, CAP_IPC_LOCK,
-			  CAP_DAC_READ_SEARCH, -1) != 0 || capng_apply(CAPNG_SELECT_CAPS) != 0)
+			  CAP_DAC_READ_SEARCH, CAP_SYS_NICE, -1) != 0 || capng_apply(CAPNG_SELECT_CAPS) != 0)
 		log_warning("capabilities could not be dropped; going on with all of them");
 }
 
@@ -182,6 +184,8 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 	error = broker_init(&broker);
 	if (!error) {
 		loop.connector = connector_open(); /* takes a capability that is then given up */
+		if (!o->until_empty)
+			armour_raise();
 		capabilities_drop();
 		error = helper_start(&loop.helper, reload_task);
 	}
@@ -200,6 +204,16 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 	return error;
 }
 
+/* What the start took and nothing takes again goes; the rest stays, and is all there is. */
+static void armour_put_on(void)
+{
+	malloc_trim(0);
+	armour_shed(&config, sizeof config);
+	armour_forget();
+	armour_lock();
+	armour_seal();
+}
+
 static char *config_path(const struct options *o)
 {
 	/* "/" is the working directory of whoever reads it again; what has no other path (/dev/fd/N)
@@ -212,6 +226,8 @@ int start(const struct options *o)
 {
 	int inherited, background_ready = -1;
 	struct kept kept;
+	loop.broker = &broker;
+	loop.helper.fd = -1;
 	notify_open(&loop.notify);
 	notify_inherited(&inherited, &kept);
 	if (proc_open("/proc") != 0) {
@@ -233,10 +249,12 @@ int start(const struct options *o)
 		return 1;
 	if (!o->foreground)
 		terminal_leave();
-	config_doubt(loop.config_file, &config, doubt, NULL);
-	if (config.accounts == 0)
+	if (!o->until_empty)
+		armour_put_on();
+	config_doubt(loop.config_file, &broker.config, doubt, NULL);
+	if (broker.config.accounts == 0)
 		log_warning("%s: no account is configured; nobody can join", loop.config_file);
-	log_info("listening on %s, %u accounts", o->socket, config.accounts);
+	log_info("listening on %s, %u accounts", o->socket, broker.config.accounts);
 	notify_say(&loop.notify, "READY=1");
 	ready_say(o->ready_fd);
 	ready_say(background_ready);

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
+#include "daemon/armour.h"
 #include "daemon/broker.h"
 #include "daemon/killer/deed.h"
 #include "daemon/killer/rank.h"
@@ -146,6 +147,14 @@ static bool is_short(const struct killer *k)
 	return false;
 }
 
+static bool is_at_rest(const struct killer *k)
+{
+	for (uint32_t w = 0; w < WATCHES; w++)
+		if (k->watched[w].ladder.step != LADDER_REST || k->watched[w].ladder.short_of)
+			return false;
+	return true;
+}
+
 static bool is_due(uint64_t now, uint64_t *last, uint64_t every)
 {
 	if (now - *last < every)
@@ -160,6 +169,13 @@ static void roll_refresh(struct broker *b)
 {
 	struct killer *k = &b->killer;
 	bool hasty = is_short(k);
+	if (hasty != k->hurries)
+		armour_hurry(hasty);
+	k->hurries = hasty;
+	if (!hasty && is_at_rest(k) && (k->rehearsed == 0 || k->roll.n > k->rehearsed + KILLER_REHEARSED)) {
+		killer_rehearse(b);
+		armour_lock();
+	}
 	if (is_due(b->now_ns, &k->walk_ns, hasty ? KILLER_HASTE_NS : KILLER_WALK_NS)) {
 		census_walk(b);
 		shared_count(b);
@@ -175,6 +191,23 @@ void killer_refresh(struct broker *b)
 	census_review(b, ROLL);
 	census_measure(b);
 	b->killer.walk_ns = b->killer.review_ns = b->now_ns;
+}
+
+void killer_rehearse(struct broker *b)
+{
+	static struct ladder ladder;
+	struct killer *k = &b->killer;
+	const struct watch_policy p = { .act.pages = PAGES_MAX, .warn.pages = PAGES_MAX };
+	const struct reading r = { .now_ns = b->now_ns, .total = 1 };
+	if (b->config.watches == 0)
+		return;
+	census_measure(b);
+	ladder = (struct ladder){ .step = LADDER_REST };
+	script_clear(&k->script);
+	ladder_climb(&ladder, &k->roll, 0, &p, &r, true, &k->script);
+	for (uint32_t i = 0; i < k->roll.n; i++)
+		k->roll.candidate[i].phase = k->roll.candidate[i].tried = k->roll.candidate[i].victim = 0;
+	k->rehearsed = k->roll.n;
 }
 
 static void victims_look(struct broker *b, uint32_t w)

@@ -13,6 +13,7 @@ struct broker;
 #define KILLER_HASTE_NS (10 * 1000000ull)    /* and while there is not */
 #define KILLER_REVIEW_NS (1000 * 1000000ull) /* some are looked at again */
 #define KILLER_REVIEW 8u		     /* how many */
+#define KILLER_REHEARSED 128u /* more candidates than at the last rehearsal make another worthwhile */
 #define KILLER_ABSENT_NS (1000 * 1000000ull) /* a group that is not there is looked for again */
 
 struct watched {
@@ -28,6 +29,8 @@ struct killer {
 	int epoll; /* for the bells, or -1 */
 	uint32_t source;
 	uint64_t walk_ns, review_ns; /* when last done */
+	bool hurries;
+	uint32_t rehearsed; /* with so many candidates */
 	struct watched watched[WATCHES];
 	struct roll roll;
 	struct census census;
@@ -36,6 +39,10 @@ struct killer {
 
 /* The watches and rules of b->config are in force from now on; opens what they need. */
 void killer_configure(struct broker *b);
+
+/* Does for nothing what is done when memory is short, so that all pages it takes are there to be
+ * locked. Not while there is a victim. */
+void killer_rehearse(struct broker *b);
 
 /* The roll as of now, whatever it takes. */
 void killer_refresh(struct broker *b);
