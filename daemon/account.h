@@ -20,6 +20,8 @@ enum member_life {
 struct member {
 	int32_t pid;
 	int32_t pidfd;        /* -1 in a watched member: no descriptor was left, asked on every tick */
+	int32_t statm;        /* kept open from its second audit on; below 0: it is not */
+	uint8_t quiet;        /* audits that found nothing new, in a row */
 	uint64_t start_ticks; /* 0: unknown */
 	uint64_t since_ns;    /* doubted, or not attached any more, since */
 	uint32_t generation;  /* of the slot, when we looked */

@@ -51,7 +51,7 @@ static bool look_once(const struct account *a, uint32_t s, struct look *ret)
 {
 	struct count count;
 	int64_t before = covered(a, s);
-	if (count_quick(a->member[s].pid, &count) != 0)
+	if (count_quick(a->member[s].pid, a->member[s].statm, &count) != 0)
 		return false;
 	ret->low = ret->high = (int64_t)count.data - larger(before, covered(a, s));
 	ret->data = count.data;
@@ -153,8 +153,11 @@ static void attached_audit(struct broker *b, struct account *a, uint32_t s)
 	struct look look;
 	if (!look_once(a, s, &look) || can_wait(b, m, &look))
 		return;
-	if (m->counted && look.low == m->apart && m->drift == 0 && !m->has_left)
+	if (m->counted && look.low == m->apart && m->drift == 0 && !m->has_left) {
+		m->quiet += m->quiet < AUDIT_QUIET;
 		return;
+	}
+	m->quiet = 0;
 	if (unattached_turn(b, a, s) || !look_well(a, s, &look))
 		return;
 	if (m->counted && look.high < m->apart && m->unseen == 0)
@@ -184,11 +187,22 @@ static void unattached_audit(struct broker *b, struct account *a, uint32_t s)
 	unseen_set(b, a, s, (uint32_t)min_u64((uint64_t)(look.low + m->apart), PAGES_MAX));
 }
 
+/* Of many that come, few live to be looked at twice: for those a file is kept open. */
+static void statm_keep(struct broker *b, struct member *m)
+{
+	bool before = m->counted || m->looked_at;
+	if (m->statm >= 0 || !before || !registry_has_room(&b->registry))
+		return;
+	m->statm = count_open(m->pid);
+	b->registry.pidfds += m->statm >= 0;
+}
+
 void audit_slot(struct broker *b, struct account *a, uint32_t s)
 {
-	const struct member *m = &a->member[s];
+	struct member *m = &a->member[s];
 	if (m->life != MEMBER_WATCHED)
 		return;
+	statm_keep(b, m);
 	if (m->unattached)
 		unattached_audit(b, a, s);
 	else if (SLOT_STATE(slot_read(a->ledger, s)) == SLOT_LIVE)
@@ -233,9 +247,11 @@ void audit_turn(struct broker *b)
 			b->audit_done = 0;
 			b->audit_ns = b->now_ns + AUDIT_NS;
 			b->audit_left = 0;
+			b->audit_round++;
 			return;
 		}
-		audit_slot(b, a, s);
+		if (a->member[s].quiet < AUDIT_QUIET || (b->audit_round + s) % AUDIT_CALM == 0)
+			audit_slot(b, a, s);
 	}
 }
 

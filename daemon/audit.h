@@ -8,6 +8,9 @@
 struct broker;
 
 #define AUDIT_NS (250 * 1000000ull) /* every member is looked at about this often */
+/* Of those in whom nothing has moved for so many looks, one in AUDIT_CALM is looked at each time. */
+#define AUDIT_QUIET 8u
+#define AUDIT_CALM 3u
 #define AUDIT_IN_TICK 256u          /* members; above 2,560 of them it is less often */
 #define AUDIT_AT_ONCE 16u           /* 0.2 ms; then whoever waits for the broker is heard */
 

@@ -160,9 +160,14 @@ static bool has_life(const struct account *a)
 	return a->members > 0 || a->dying > 0 || a->doubts > 0 || a->orphans > 0;
 }
 
+static uint64_t tick_every(const struct broker *b)
+{
+	return b->now_ns - b->busy_ns < CALM_NS ? TICK_NS : CALM_TICK_NS;
+}
+
 void broker_tick(struct broker *b)
 {
-	bool tick = is_due(b->now_ns, &b->tick_ns, TICK_NS), slow = is_due(b->now_ns, &b->slow_ns, SLOW_NS);
+	bool tick = is_due(b->now_ns, &b->tick_ns, tick_every(b)), slow = is_due(b->now_ns, &b->slow_ns, SLOW_NS);
 	bool look = is_due(b->now_ns, &b->look_ns, LOOK_NS);
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
 		struct account *a = &b->account[i];
@@ -198,7 +203,7 @@ uint64_t broker_next_ns(const struct broker *b)
 		if (!a->ledger)
 			continue;
 		if (has_life(a))
-			next = min_u64(next, b->tick_ns + TICK_NS);
+			next = min_u64(next, b->tick_ns + tick_every(b));
 		if (a->damaged)
 			next = min_u64(next, b->look_ns + LOOK_NS);
 		if (needs_slow(a))

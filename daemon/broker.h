@@ -14,6 +14,8 @@
 #define NEVER UINT64_MAX
 
 #define TICK_NS (25 * NS_PER_MS)  /* births and doubts are looked at this often while there are members */
+#define CALM_TICK_NS (50 * NS_PER_MS) /* or this often, when nobody has come or gone for CALM_NS */
+#define CALM_NS NS_PER_S
 #define SLOW_NS NS_PER_S          /* SysV segments, grants on their way to a new policy */
 /* A transfer is tried this often (reserve/purse.h): 20 ms at worst, and more than 64 honest
  * members at once could make fail. */
@@ -32,11 +34,13 @@ struct broker {
 	uint64_t now_ns;   /* CLOCK_MONOTONIC, as of this turn of the loop */
 	uint64_t start_ns; /* CLOCK_REALTIME */
 	uint64_t tick_ns, slow_ns, look_ns; /* when each was last done */
+	uint64_t busy_ns;     /* a member came or went */
 	uint64_t audit_ns;    /* the next round of the audit begins */
 	uint64_t count_ns;    /* no process is counted in full before */
 	uint32_t audit_first, audit_done; /* places in the tables: where the round began, how many it has seen */
 	uint32_t audit_next;  /* where the next one begins */
 	uint32_t audit_left;  /* members still to be looked at in this tick */
+	uint32_t audit_round; /* counts them */
 	struct unattached unattached;
 	struct killer killer;
 	uint64_t joined;      /* members let in since the start */

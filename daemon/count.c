@@ -12,11 +12,25 @@
 
 #include "daemon/proc.h"
 
-int count_quick(int32_t pid, struct count *ret)
+int count_open(int32_t pid)
+{
+	return proc_file(pid, "statm");
+}
+
+static ssize_t statm_read(int32_t pid, int fd, char *text, size_t bytes)
+{
+	if (fd < 0)
+		return proc_text(proc_file(pid, "statm"), text, bytes);
+	ssize_t n = pread(fd, text, bytes - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	return n < 0 ? -errno : n == 0 ? -ESRCH : n;
+}
+
+int count_quick(int32_t pid, int fd, struct count *ret)
 {
 	char text[256], *at = text;
 	uint64_t field[6];
-	ssize_t n = proc_text(proc_file(pid, "statm"), text, sizeof text);
+	ssize_t n = statm_read(pid, fd, text, sizeof text);
 	if (n < 0)
 		return (int)n;
 	for (int i = 0; i < 6; i++)

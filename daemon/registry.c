@@ -108,11 +108,12 @@ void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word
 		close(pidfd);
 		pidfd = -1;
 	}
-	a->member[s] = (struct member){ .pid = pid, .pidfd = pidfd, .start_ticks = start_ticks,
+	a->member[s] = (struct member){ .pid = pid, .pidfd = pidfd, .statm = -1, .start_ticks = start_ticks,
 					.generation = SLOT_GEN(word), .life = MEMBER_WATCHED };
 	chain_in(b, place);
 	b->registry.members++;
 	a->members++;
+	b->busy_ns = b->now_ns;
 	if (pidfd >= 0)
 		b->registry.pidfds++;
 	else
@@ -137,8 +138,13 @@ void member_unwatch(struct broker *b, struct account *a, uint32_t s)
 		close(m->pidfd);
 		b->registry.pidfds--;
 	}
-	m->pidfd = -1;
+	if (m->statm >= 0) {
+		close(m->statm);
+		b->registry.pidfds--;
+	}
+	m->pidfd = m->statm = -1;
 	m->life = MEMBER_NONE;
+	b->busy_ns = b->now_ns;
 }
 
 void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word)
@@ -149,7 +155,7 @@ void member_doom(struct broker *b, struct account *a, uint32_t s, uint64_t word)
 	if (m->life == MEMBER_WATCHED)
 		member_unwatch(b, a, s);
 	else
-		*m = (struct member){ .pidfd = -1, .generation = SLOT_GEN(word),
+		*m = (struct member){ .pidfd = -1, .statm = -1, .generation = SLOT_GEN(word),
 				      .embryo = SLOT_STATE(word) == SLOT_EMBRYO };
 	m->life = MEMBER_DYING;
 	m->queue = a->dying;

@@ -13,7 +13,7 @@ struct broker;
 struct registry {
 	int epoll;          /* of the pidfds alone, so that deaths can be heard in the middle of a request */
 	uint32_t members;   /* watched, in all accounts */
-	uint32_t pidfds, pidfds_most;
+	uint32_t pidfds, pidfds_most; /* and what else is kept open for members */
 	uint32_t bucket[REGISTRY_BUCKETS]; /* place + 1 of the first member */
 };
 

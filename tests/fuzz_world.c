@@ -218,7 +218,8 @@ uint64_t __wrap_clock_ns(int clock)
 int __wrap_proc_stat(int32_t pid, struct proc_stat *ret);
 int __wrap_proc_uid(int32_t pid, uid_t *ret);
 int __wrap_proc_effective_uid(int32_t pid, uid_t *ret);
-int __wrap_count_quick(int32_t pid, struct count *ret);
+int __wrap_count_open(int32_t pid);
+int __wrap_count_quick(int32_t pid, int fd, struct count *ret);
 int __wrap_count_whole(int32_t pid, uint64_t *ret_pages);
 bool __wrap_count_is_shared(int32_t one, int32_t other);
 bool __wrap_proc_is_foreign(int32_t pid);
@@ -253,8 +254,15 @@ int __wrap_proc_effective_uid(int32_t pid, uid_t *ret)
 	return __wrap_proc_uid(pid, ret);
 }
 
-int __wrap_count_quick(int32_t pid, struct count *ret)
+int __wrap_count_open(int32_t pid)
 {
+	(void)pid;
+	return -ENOENT;
+}
+
+int __wrap_count_quick(int32_t pid, int fd, struct count *ret)
+{
+	(void)fd;
 	spend(2000);
 	const struct world_process *p = world_find(pid);
 	if (p)

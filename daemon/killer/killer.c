@@ -181,7 +181,7 @@ static void roll_refresh(struct broker *b)
 		shared_count(b);
 	}
 	if (is_due(b->now_ns, &k->review_ns, hasty ? KILLER_HASTE_NS : KILLER_REVIEW_NS))
-		census_review(b, KILLER_REVIEW);
+		census_review(b, hasty ? KILLER_HASTY_REVIEW : KILLER_REVIEW);
 }
 
 void killer_refresh(struct broker *b)
