@@ -28,7 +28,7 @@ int broker_init(struct broker *b)
 {
 	purse_patience(PURSE_TRIES);
 	b->uid = geteuid();
-	b->killer.epoll = -1;
+	killer_init(&b->killer, false, -1);
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
 		b->account[i].member = b->member[i];
 	b->start_ns = clock_ns(CLOCK_REALTIME);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "daemon/killer/replay.h"
 #include "daemon/log.h"
 #include "daemon/start.h"
 #include "include/protocol.h"
@@ -11,7 +12,8 @@
 #define DEFAULT_STATE "/run/solvent"
 #define DEFAULT_CONFIG SOLVENT_SYSCONFDIR "/solvent/solvent.conf"
 
-enum { OPTION_CHECK = 256, OPTION_UNTIL_EMPTY, OPTION_READY_FD, OPTION_VERSION, OPTION_HELP };
+enum { OPTION_CHECK = 256, OPTION_UNTIL_EMPTY, OPTION_READY_FD, OPTION_VERSION, OPTION_HELP,
+       OPTION_DRY_RUN, OPTION_RECORD, OPTION_REPLAY };
 
 static const struct option long_options[] = {
 	{ "socket", required_argument, NULL, 's' },
@@ -19,6 +21,9 @@ static const struct option long_options[] = {
 	{ "config", required_argument, NULL, 'c' },
 	{ "foreground", no_argument, NULL, 'f' },
 	{ "check", no_argument, NULL, OPTION_CHECK },
+	{ "dry-run", no_argument, NULL, OPTION_DRY_RUN },
+	{ "record", required_argument, NULL, OPTION_RECORD },
+	{ "replay", required_argument, NULL, OPTION_REPLAY },
 	{ "until-empty", no_argument, NULL, OPTION_UNTIL_EMPTY },
 	{ "ready-fd", required_argument, NULL, OPTION_READY_FD },
 	{ "version", no_argument, NULL, OPTION_VERSION },
@@ -36,6 +41,9 @@ static void help(void)
 	       "  -c, --config FILE    accounts (%s)\n"
 	       "  -f, --foreground     stay; complaints to stderr\n"
 	       "      --check          read the configuration, say what is wrong with it, end\n"
+	       "      --dry-run        say who would be killed, and kill nobody\n"
+	       "      --record FILE    write down all that led to each such decision\n"
+	       "      --replay FILE    decide again what stands in FILE; 1 if it is not the same\n"
 	       "      --until-empty    end when the last member has gone; without --state nothing is kept\n"
 	       "      --ready-fd N     write a byte to descriptor N when it listens\n"
 	       "      --version, --help\n\n"
@@ -72,6 +80,14 @@ static void option_take(struct options *o, int option)
 	case OPTION_CHECK:
 		o->check = true;
 		break;
+	case OPTION_DRY_RUN:
+		o->dry_run = true;
+		break;
+	case OPTION_RECORD:
+		o->record = optarg;
+		break;
+	case OPTION_REPLAY:
+		exit(replay(optarg));
 	case OPTION_UNTIL_EMPTY:
 		o->until_empty = true;
 		break;

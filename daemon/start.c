@@ -6,6 +6,7 @@
 
 #include <cap-ng.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@
 static struct broker broker;
 static struct loop loop;
 static struct config config;
+static int trace_fd = -1;
 
 static void complain(void *context, const char *sentence)
 {
@@ -117,11 +119,12 @@ static void terminal_leave(void)
  * pipe somebody waits on. */
 static void inherited_close(const struct options *o, int listener, const struct kept *kept)
 {
-	int keep[BOOKS_ACCOUNTS + 8];
+	int keep[BOOKS_ACCOUNTS + 9];
 	uint32_t n = 0;
 	keep[n++] = proc_descriptor();
 	keep[n++] = loop.notify.fd;
 	keep[n++] = o->ready_fd;
+	keep[n++] = trace_fd;
 	keep[n++] = listener;
 	keep[n++] = kept->books;
 	for (uint32_t i = 0; i < kept->ledgers; i++)
@@ -183,6 +186,7 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 		return error;
 	error = broker_init(&broker);
 	if (!error) {
+		killer_init(&broker.killer, o->dry_run, trace_fd);
 		loop.connector = connector_open(); /* takes a capability that is then given up */
 		if (!o->until_empty)
 			armour_raise();
@@ -222,6 +226,16 @@ static char *config_path(const struct options *o)
 	return path && access(path, R_OK) == 0 ? path : strdup(o->config);
 }
 
+static int trace_open(const char *file)
+{
+	if (!file)
+		return 0;
+	trace_fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (trace_fd < 0)
+		log_error("%s: a trace cannot be written there: %s", file, strerror(errno));
+	return trace_fd < 0 ? -1 : 0;
+}
+
 int start(const struct options *o)
 {
 	int inherited, background_ready = -1;
@@ -235,6 +249,8 @@ int start(const struct options *o)
 		return 1;
 	}
 	if (config_read(o->config, complain, NULL, &config) != 0)
+		return 1;
+	if (trace_open(o->record) != 0)
 		return 1;
 	loop.config_file = config_path(o);
 	loop.until_empty = o->until_empty;

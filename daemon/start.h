@@ -11,6 +11,8 @@ struct options {
 	bool foreground;
 	bool check;
 	bool until_empty;
+	bool dry_run;       /* nobody is killed */
+	const char *record; /* a trace is written there; NULL: none */
 	int ready_fd; /* a byte is written there when it listens; -1: nobody waits */
 };
 

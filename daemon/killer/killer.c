@@ -13,6 +13,13 @@
 #include "daemon/log.h"
 #include "reserve/purse.h"
 
+void killer_init(struct killer *k, bool dry, int record)
+{
+	k->epoll = -1;
+	k->dry = dry;
+	trace_begin(&k->trace, record);
+}
+
 /* --- what is watched --- */
 
 static void bell_listen(struct killer *k, uint32_t w)
@@ -120,6 +127,7 @@ void killer_configure(struct broker *b)
 {
 	struct killer *k = &b->killer;
 	bool was = k->census.fds_most != 0;
+	trace_config(&k->trace, &b->config);
 	k->roll.rules = b->config.rules;
 	memcpy(k->roll.rule, b->config.rule, sizeof k->roll.rule);
 	watches_replace(b);
@@ -199,6 +207,9 @@ void killer_rehearse(struct broker *b)
 	struct killer *k = &b->killer;
 	const struct watch_policy p = { .act.pages = PAGES_MAX, .warn.pages = PAGES_MAX };
 	const struct reading r = { .now_ns = b->now_ns, .total = 1 };
+	for (uint32_t i = 0; i < k->roll.n; i++)
+		if (k->roll.candidate[i].phase != PHASE_ALIVE)
+			return;
 	if (b->config.watches == 0)
 		return;
 	census_measure(b);
@@ -260,7 +271,12 @@ static void watch_turn(struct broker *b, uint32_t w)
 		census_measure(b);
 	script_clear(&k->script);
 	ladder_climb(&d->ladder, &k->roll, w, p, &r, k->dry, &k->script);
+	struct script *decided = &k->script;
+	uint32_t lines = decided->lines;
 	script_do_all(b);
+	decided->lines = lines; /* what went wrong was not decided */
+	trace_step(&k->trace, &k->roll, w, k->dry, &r);
+	trace_script(&k->trace, decided);
 	d->next_ns = b->now_ns + ladder_wait_ns(&d->ladder, p);
 }
 
@@ -273,6 +289,8 @@ void killer_tick(struct broker *b)
 		if (k->watched[w].heard || b->now_ns >= k->watched[w].next_ns)
 			watch_turn(b, w);
 	roll_refresh(b);
+	if (k->trace.used > 0 && !is_short(k))
+		trace_flush(&k->trace);
 }
 
 uint64_t killer_next_ns(const struct broker *b)

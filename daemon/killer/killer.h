@@ -6,6 +6,7 @@
 #include "daemon/killer/census.h"
 #include "daemon/killer/ladder.h"
 #include "daemon/killer/sensor.h"
+#include "daemon/killer/trace.h"
 
 struct broker;
 
@@ -36,7 +37,11 @@ struct killer {
 	struct roll roll;
 	struct census census;
 	struct script script;
+	struct trace trace;
 };
+
+/* Nothing is watched yet. `record`: where a trace goes, or -1. */
+void killer_init(struct killer *k, bool dry, int record);
 
 /* The watches and rules of b->config are in force from now on; opens what they need. */
 void killer_configure(struct broker *b);
