@@ -33,9 +33,21 @@ uint64_t gauge_lasts_ns(const struct gauge *g)
 	return g->fall == 0 ? UINT64_MAX : (uint64_t)g->last.available * NS_PER_S / g->fall;
 }
 
+/* Nobody is killed for what could not be read. */
+static void nothing_read(struct gauge *g, const struct reading *r)
+{
+	g->last.now_ns = r->now_ns;
+	g->pressure = PRESSURE_NONE;
+	g->soon = false;
+}
+
 void gauge_read(struct gauge *g, const struct watch_policy *p, const struct reading *r)
 {
-	if (r->available < g->last.available)
+	if (r->total == 0) {
+		nothing_read(g, r);
+		return;
+	}
+	if (r->available < g->last.available || r->swap_free < g->last.swap_free)
 		g->fell_ns = r->now_ns;
 	rate_measure(g, r);
 	g->last = *r;
@@ -57,7 +69,7 @@ uint64_t gauge_wait_ns(const struct gauge *g, const struct watch_policy *p)
 	uint32_t swap_act = threshold_pages(&p->swap_act, r->swap_total);
 	if (r->swap_total != 0 && r->swap_free > swap_act)
 		left = max_u64(left, (uint64_t)(r->swap_free - swap_act) * 10);
-	uint64_t wait = left * NS_PER_S / (WATCH_FILL_BYTES >> PAGE_SHIFT);
+	uint64_t wait = min_u64(left, PAGES_MAX) * NS_PER_S / (WATCH_FILL_BYTES >> PAGE_SHIFT);
 	bool quiet = r->now_ns - g->fell_ns > WATCH_QUIET_NS;
 	return min_u64(max_u64(wait, quiet ? WATCH_CALM_NS : WATCH_SHORTEST_NS), WATCH_LONGEST_NS);
 }

@@ -31,7 +31,7 @@ struct watch_policy {
 /* One look at the counters, in pages. */
 struct reading {
 	uint64_t now_ns; /* CLOCK_MONOTONIC */
-	uint32_t total, available;
+	uint32_t total, available; /* total 0: it could not be read, and says nothing */
 	uint32_t swap_total, swap_free; /* total 0: there is none */
 };
 
