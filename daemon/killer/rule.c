@@ -46,9 +46,9 @@ static bool cgroup_fits(const char *pattern, const char *path)
 		if (pattern_fits(pattern, part))
 			return true;
 		char *slash = strrchr(part, '/');
-		if (!slash || slash == part)
+		if (!slash || part[1] == '\0')
 			return false;
-		*slash = '\0';
+		slash[slash == part] = '\0'; /* the root keeps its name */
 	}
 }
 
