@@ -14,19 +14,25 @@ static uint8_t rule_of[ROLL];
 
 /* --- what units hold --- */
 
+/* Of who goes alone: a pid may come again, with another start. */
+static uint64_t own_key(const struct candidate *c)
+{
+	return (uint64_t)c->pid << 32 | (uint32_t)c->start_ticks;
+}
+
 /* One number for each family, group and account: an odd multiple keeps kinds apart well enough
  * for a hash, and the key is compared whole. */
 static uint64_t unit_key(const struct candidate *c, enum rule_unit unit)
 {
 	switch (unit) {
 	case UNIT_FAMILY:
-		return c->image ? c->image * 2 + 1 : (uint64_t)c->pid << 32;
+		return c->image ? c->image * 2 + 1 : own_key(c);
 	case UNIT_CGROUP:
-		return c->cgroup ? c->cgroup * 2 : (uint64_t)c->pid << 32;
+		return c->cgroup ? c->cgroup * 2 : own_key(c);
 	case UNIT_ACCOUNT:
-		return c->account ? (uint64_t)c->account << 40 | 1 : (uint64_t)c->pid << 32;
+		return c->account ? (uint64_t)c->account << 40 | 1 : own_key(c);
 	default:
-		return (uint64_t)c->pid << 32;
+		return own_key(c);
 	}
 }
 
@@ -45,6 +51,7 @@ static bool unit_is_used(const struct roll *roll, enum rule_unit unit)
 	return false;
 }
 
+/* Whose family or group is unknown holds what it holds: that is in no sum, and not in both. */
 static void holdings_count(const struct roll *roll)
 {
 	bool families = unit_is_used(roll, UNIT_FAMILY), groups = unit_is_used(roll, UNIT_CGROUP);
@@ -57,9 +64,9 @@ static void holdings_count(const struct roll *roll)
 			continue;
 		if (c->account)
 			account_held[c->account - 1] += c->held;
-		if (families)
+		if (families && c->image)
 			sum_add(tally_at(&holdings, unit_key(c, UNIT_FAMILY), i), c);
-		if (groups)
+		if (groups && c->cgroup)
 			sum_add(tally_at(&holdings, unit_key(c, UNIT_CGROUP), i), c);
 	}
 }
