@@ -193,6 +193,7 @@ static void victim_take(struct climb *c, const struct standing *s)
 	l->victim = *s;
 	memcpy(l->comm, c->roll->candidate[s->candidate].comm, sizeof l->comm);
 	l->victims++;
+	l->settled = (uint64_t)l->gauge.last.available + s->returns;
 	victim_gather(c);
 	const char *why = told ? "it was asked before" : haste(c, l->rule.grace_ns);
 	if (why) {
