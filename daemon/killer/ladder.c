@@ -118,17 +118,20 @@ static const char *haste(const struct climb *c, uint64_t grace_ns)
 
 /* --- a victim is in flight --- */
 
+/* A page more than act is no memory that came back: its grace goes on, and ends with what is
+ * there then. */
 static void told_look(struct climb *c)
 {
 	struct ladder *l = c->l;
-	if (l->gauge.pressure != PRESSURE_ACT) {
+	uint64_t left = l->until_ns > c->now_ns ? l->until_ns - c->now_ns : 0;
+	bool is_short = l->gauge.pressure == PRESSURE_ACT, calm = l->gauge.pressure == PRESSURE_NONE;
+	if (calm || (!is_short && left == 0)) {
 		saying_spared(c->script, l, c->policy);
-		victim_leave(c, PHASE_TOLD);
+		victim_leave(c, calm ? PHASE_ALIVE : PHASE_TOLD);
 		step_to(c, LADDER_REST, 0);
 		return;
 	}
-	uint64_t left = l->until_ns > c->now_ns ? l->until_ns - c->now_ns : 0;
-	const char *why = left == 0 ? "its grace is over" : haste(c, left);
+	const char *why = left == 0 ? "its grace is over" : is_short ? haste(c, left) : NULL;
 	if (why)
 		victim_kill(c, why);
 	else
