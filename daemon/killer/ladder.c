@@ -154,10 +154,16 @@ static void killed_look(struct climb *c)
 	step_to(c, LADDER_REST, 0);
 }
 
+/* Where another rule has the number of the victim's, nobody goes with it any more. */
+static bool rule_is_same(const struct roll *roll, const struct ladder *l)
+{
+	return l->victim.rule < roll->rules && memcmp(&roll->rule[l->victim.rule], &l->rule, sizeof l->rule) == 0;
+}
+
 /* Rules may have changed since, and places in the roll have other owners. */
 static void flight_look(struct climb *c)
 {
-	if (c->l->rule.unit != UNIT_PROCESS) {
+	if (c->l->rule.unit != UNIT_PROCESS && rule_is_same(c->roll, c->l)) {
 		rank(c->roll, c->w, c->l->gauge.last.total, standing);
 		victim_gather(c);
 	}
