@@ -34,7 +34,7 @@ static void victim_gather(struct climb *c)
 {
 	for (uint32_t i = 0; i < c->roll->n; i++) {
 		struct candidate *of = &c->roll->candidate[i];
-		if (of->victim == 0 && standing_takes(c->roll, &c->l->victim, i) && of->watches >> c->w & 1)
+		if (of->victim == 0 && of->phase != PHASE_STUCK && standing_takes(c->roll, &c->l->victim, i) && of->watches >> c->w & 1)
 			of->victim = (uint8_t)(c->w + 1);
 	}
 }
