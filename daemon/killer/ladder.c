@@ -179,17 +179,24 @@ static void flight_look(struct climb *c)
 
 /* --- the next victim --- */
 
-/* Whoever goes with the standing has it done to it. */
-static void unit_do(struct climb *c, const struct standing *s, enum deed_kind kind, enum phase phase)
+/* It goes with the standing, and is neither ending nor had it done to it already. */
+static bool is_due(const struct climb *c, const struct standing *s, uint32_t i)
 {
-	const struct rule *r = &c->roll->rule[s->rule];
+	const struct candidate *of = &c->roll->candidate[i];
+	return standing_takes(c->roll, s, i) && (of->watches >> c->w & 1) && of->victim == 0 &&
+	       of->phase < PHASE_KILLED && !(of->tried >> c->l->rule.action & 1);
+}
+
+static void unit_do(struct climb *c, const struct standing *s, enum deed_kind kind)
+{
 	for (uint32_t i = 0; i < c->roll->n; i++) {
 		struct candidate *of = &c->roll->candidate[i];
-		if (!standing_takes(c->roll, s, i) || !(of->watches >> c->w & 1) ||
+		if (!is_due(c, s, i) ||
 		    !script_do(c->script, (struct deed){ .kind = (uint8_t)kind, .watch = (uint8_t)c->w, .candidate = i }))
 			continue;
-		of->tried |= (uint8_t)(1u << r->action);
-		of->phase = (uint8_t)max_u64(of->phase, phase);
+		of->tried |= (uint8_t)(1u << c->l->rule.action);
+		if (kind == DEED_FREEZE)
+			of->phase = PHASE_FROZEN;
 	}
 	c->l->settled = UINT64_MAX;
 	step_to(c, LADDER_SETTLE, c->policy->settle_ns);
@@ -230,13 +237,13 @@ static void next_take(struct climb *c)
 	saying_choice(c->script, c->roll, first, standing, n);
 	switch (l->rule.action) {
 	case ACTION_NOTIFY:
-		unit_do(c, first, DEED_NOTIFY, PHASE_ALIVE);
+		unit_do(c, first, DEED_NOTIFY);
 		break;
 	case ACTION_RECLAIM:
-		unit_do(c, first, DEED_RECLAIM, PHASE_ALIVE);
+		unit_do(c, first, DEED_RECLAIM);
 		break;
 	case ACTION_FREEZE:
-		unit_do(c, first, DEED_FREEZE, PHASE_FROZEN);
+		unit_do(c, first, DEED_FREEZE);
 		break;
 	default:
 		victim_take(c, first);
