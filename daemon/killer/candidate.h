@@ -19,7 +19,8 @@ enum exemption {
 	EXEMPT_N
 };
 
-/* How far the ladder has come with one. This, `tried` and `victim` are the ladder's alone. */
+/* How far the ladder has come with one. This, `tried`, `victim` and `freezer`
+ * are the ladder's alone, and all 0 when another process gets the place. */
 enum phase {
 	PHASE_ALIVE,
 	PHASE_FROZEN, /* by us, until there is memory again */
@@ -45,6 +46,7 @@ struct candidate {
 	uint8_t phase;	   /* enum phase */
 	uint8_t tried;	   /* what its rule does was done, since memory became short: enum rule_action, a bit each */
 	uint8_t victim;	   /* the watch whose victim it is + 1; 0: nobody's */
+	uint8_t freezer;   /* the watch that froze it + 1, while it is frozen */
 	char comm[COMM_BYTES];
 
 	/* pages that its death returns, as of the last look */

@@ -195,8 +195,10 @@ static void unit_do(struct climb *c, const struct standing *s, enum deed_kind ki
 		    !script_do(c->script, (struct deed){ .kind = (uint8_t)kind, .watch = (uint8_t)c->w, .candidate = i }))
 			continue;
 		of->tried |= (uint8_t)(1u << c->l->rule.action);
-		if (kind == DEED_FREEZE)
-			of->phase = PHASE_FROZEN;
+		if (kind != DEED_FREEZE)
+			continue;
+		of->phase = PHASE_FROZEN;
+		of->freezer = (uint8_t)(c->w + 1);
 	}
 	c->l->settled = UINT64_MAX;
 	step_to(c, LADDER_SETTLE, c->policy->settle_ns);
@@ -259,14 +261,17 @@ static void settle_look(struct climb *c)
 
 /* --- memory comes and goes --- */
 
+/* Whom this watch froze: that another is calm says nothing. */
 static void thaw_one(struct climb *c)
 {
 	for (uint32_t i = 0; i < c->roll->n; i++) {
 		struct candidate *of = &c->roll->candidate[i];
-		if (of->pid == 0 || of->phase != PHASE_FROZEN || !(of->watches >> c->w & 1))
+		if (of->pid == 0 || of->phase != PHASE_FROZEN || of->freezer != c->w + 1)
 			continue;
-		script_do(c->script, (struct deed){ .kind = DEED_THAW, .watch = (uint8_t)c->w, .candidate = i });
+		if (!script_do(c->script, (struct deed){ .kind = DEED_THAW, .watch = (uint8_t)c->w, .candidate = i }))
+			return;
 		saying_thaw(c->script, of);
+		of->freezer = 0;
 		of->phase = PHASE_ALIVE;
 		of->tried = 0;
 		return;
