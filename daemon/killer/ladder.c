@@ -352,5 +352,5 @@ uint64_t ladder_wait_ns(const struct ladder *l, const struct watch_policy *p)
 	if (l->step == LADDER_REST || l->until_ns == UINT64_MAX)
 		return wait;
 	uint64_t left = l->until_ns > now ? l->until_ns - now : 0;
-	return min_u64(wait, min_u64(left, FLIGHT_NS));
+	return min_u64(wait, min_u64(max_u64(left, 1), FLIGHT_NS)); /* 0 would disarm a timer */
 }
