@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -37,8 +38,8 @@ static void signals_reset(void)
 	signal(SIGPIPE, SIG_DFL);
 }
 
-static void child_run(helper_task *task, const char *text, int fd) __attribute__((noreturn));
-static void child_run(helper_task *task, const char *text, int fd)
+static void child_run(const struct helper_task *task, const char *text, int fd) __attribute__((noreturn));
+static void child_run(const struct helper_task *task, const char *text, int fd)
 {
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
@@ -46,28 +47,36 @@ static void child_run(helper_task *task, const char *text, int fd)
 	signal(SIGTERM, SIG_DFL);
 	int keep[] = { fd, proc_descriptor() };
 	descriptors_keep(keep, ARRAY_N(keep));
-	task(text, fd);
+	task->run(text, fd);
 	_exit(0);
 }
 
-static void task_begin(int from, helper_task *task, const char *text, struct msghdr *m)
+static void task_run(const struct helper_task *task, const char *text, int fd)
+{
+	if (!task->forks)
+		task->run(text, fd);
+	else if (fork() == 0)
+		child_run(task, text, fd);
+}
+
+/* "word text" */
+static void task_begin(const struct helper_task *tasks, const char *parcel, struct msghdr *m)
 {
 	int fd = -1;
+	const char *text = strchr(parcel, ' ');
 	struct cmsghdr *c = CMSG_FIRSTHDR(m);
 	if (c && c->cmsg_type == SCM_RIGHTS)
 		memcpy(&fd, CMSG_DATA(c), sizeof fd);
-	pid_t pid = fork();
-	if (pid == 0) {
-		close(from);
-		child_run(task, text, fd);
-	}
+	for (; text && tasks->word; tasks++)
+		if (strncmp(tasks->word, parcel, (size_t)(text - parcel)) == 0)
+			task_run(tasks, text + 1, fd);
 	if (fd >= 0)
 		close(fd);
 }
 
 /* What the broker is told to do is not for us: we end when it has ended. */
-static void helper_run(int from, helper_task *task) __attribute__((noreturn));
-static void helper_run(int from, helper_task *task)
+static void helper_run(int from, const struct helper_task *tasks) __attribute__((noreturn));
+static void helper_run(int from, const struct helper_task *tasks)
 {
 	char text[HELPER_TEXT_BYTES];
 	struct parcel p;
@@ -92,11 +101,11 @@ static void helper_run(int from, helper_task *task)
 		if (n < 0)
 			continue;
 		text[n] = '\0';
-		task_begin(from, task, text, &p.message);
+		task_begin(tasks, text, &p.message);
 	}
 }
 
-int helper_start(struct helper *h, helper_task *task)
+int helper_start(struct helper *h, const struct helper_task *tasks)
 {
 	int line[2];
 	*h = (struct helper){ .fd = -1 };
@@ -104,7 +113,7 @@ int helper_start(struct helper *h, helper_task *task)
 		return -errno;
 	pid_t pid = fork();
 	if (pid == 0)
-		helper_run(line[1], task);
+		helper_run(line[1], tasks);
 	int error = pid < 0 ? -errno : 0;
 	close(line[1]);
 	if (error) {
@@ -115,15 +124,16 @@ int helper_start(struct helper *h, helper_task *task)
 	return 0;
 }
 
-int helper_ask(const struct helper *h, const char *text, int fd)
+int helper_ask(const struct helper *h, const char *word, const char *text, int fd)
 {
 	struct parcel p;
-	size_t n = strlen(text);
+	char whole[HELPER_TEXT_BYTES];
+	size_t n = (size_t)snprintf(whole, sizeof whole, "%s %s", word, text);
 	if (h->fd < 0)
 		return -ENOTCONN;
-	if (n == 0 || n >= HELPER_TEXT_BYTES)
+	if (n >= sizeof whole)
 		return -ENAMETOOLONG;
-	parcel_make(&p, (void *)text, n);
+	parcel_make(&p, whole, n);
 	if (fd >= 0) {
 		p.message.msg_control = &p.control;
 		p.message.msg_controllen = sizeof p.control;

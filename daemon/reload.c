@@ -38,7 +38,7 @@ int reload_begin(struct reload *r, const struct helper *h, const char *file, uin
 	if (pipe2(line, O_CLOEXEC) != 0)
 		return -errno;
 	memset(&r->result, 0, sizeof r->result);
-	int error = helper_ask(h, file, line[1]);
+	int error = helper_ask(h, RELOAD_WORD, file, line[1]);
 	close(line[1]);
 	if (error) {
 		close(line[0]);

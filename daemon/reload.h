@@ -20,6 +20,8 @@ struct reload {
 	} result;
 };
 
+#define RELOAD_WORD "read"
+
 /* What the helper's child does: reads the configuration `file`, and writes the result to `to`. */
 void reload_task(const char *file, int to);
 

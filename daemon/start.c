@@ -19,6 +19,7 @@
 #include "daemon/armour.h"
 #include "daemon/connector.h"
 #include "daemon/descriptors.h"
+#include "daemon/killer/release.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
 #include "daemon/proc.h"
@@ -177,6 +178,17 @@ static void old_keeper_end(const struct kept *kept)
 	close(kept->keeper);
 }
 
+static void release_task(const char *pid, int pidfd)
+{
+	release_try(pidfd, (int32_t)strtol(pid, NULL, 10));
+}
+
+static const struct helper_task tasks[] = {
+	{ RELOAD_WORD, true, reload_task },
+	{ RELEASE_WORD, false, release_task },
+	{ 0 },
+};
+
 /* Everything up to the open door. 0, or -errno after a sentence. */
 static int prepare(const struct options *o, int inherited, struct kept *kept)
 {
@@ -191,9 +203,10 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 		if (!o->until_empty)
 			armour_raise();
 		capabilities_drop();
-		error = helper_start(&loop.helper, reload_task);
+		error = helper_start(&loop.helper, tasks);
 	}
 	if (!error) {
+		broker.killer.helper = &loop.helper;
 		take_over(kept);
 		error = loop_init(&loop);
 	}

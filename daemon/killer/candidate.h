@@ -25,8 +25,9 @@ enum phase {
 	PHASE_ALIVE,
 	PHASE_FROZEN, /* by us, until there is memory again */
 	PHASE_TOLD,   /* asked to end */
-	PHASE_KILLED, /* SIGKILL was sent */
-	PHASE_STUCK,  /* and did not end in time */
+	PHASE_KILLED,	/* SIGKILL was sent */
+	PHASE_RELEASED, /* and its memory was to be taken without it */
+	PHASE_STUCK,	/* and it did not end in time */
 	PHASE_N
 };
 

@@ -12,6 +12,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/killer/group.h"
+#include "daemon/killer/hash.h"
 
 #define TICKS_A_SECOND 100u /* USER_HZ, for ever */
 
@@ -63,15 +64,6 @@ static void leave(struct census *c, struct roll *roll, uint32_t i)
 }
 
 /* --- what a process is --- */
-
-/* A number for a text, or some numbers: FNV-1a. */
-static uint64_t hash(uint64_t h, const void *bytes, size_t n)
-{
-	for (const unsigned char *at = bytes; n-- > 0; at++)
-		h = (h ^ *at) * 0x100000001b3ull;
-	return h;
-}
-#define HASH_BEGIN 0xcbf29ce484222325ull
 
 /* What people and logs see of a name that may hold anything. */
 static void comm_clean(const char *from, char to[COMM_BYTES])

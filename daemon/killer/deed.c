@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/pidfd.h>
 
 #include "daemon/broker.h"
 #include "daemon/killer/census.h"
+#include "daemon/killer/release.h"
 
 /* By the pidfd that was opened when the process was entered; who has none is opened now, and is
  * then who it was if it is not gone afterwards. */
@@ -37,6 +39,17 @@ static int end_ask(struct broker *b, const struct deed *d)
 	return error;
 }
 
+/* It may take a tenth of a second, and nothing waits for it. */
+static int release_ask(struct broker *b, uint32_t i)
+{
+	char pid[16];
+	const struct handle *h = &b->killer.census.handle[i];
+	if (h->pidfd < 0 || !b->killer.helper)
+		return -ENOTCONN;
+	snprintf(pid, sizeof pid, "%d", b->killer.roll.candidate[i].pid);
+	return helper_ask(b->killer.helper, RELEASE_WORD, pid, h->pidfd);
+}
+
 int deed_do(struct broker *b, const struct deed *d)
 {
 	switch (d->kind) {
@@ -44,6 +57,8 @@ int deed_do(struct broker *b, const struct deed *d)
 		return signal_send(b, d->candidate, SIGKILL);
 	case DEED_SIGNAL:
 		return end_ask(b, d);
+	case DEED_RELEASE:
+		return release_ask(b, d->candidate);
 	case DEED_FREEZE:
 		return signal_send(b, d->candidate, SIGSTOP);
 	case DEED_THAW:

@@ -3,6 +3,7 @@
  * kept fresh, the ladder decides, and what it decided is done first and logged afterwards. */
 #pragma once
 
+#include "daemon/helper.h"
 #include "daemon/killer/census.h"
 #include "daemon/killer/ladder.h"
 #include "daemon/killer/sensor.h"
@@ -28,6 +29,7 @@ struct watched {
 
 struct killer {
 	bool dry; /* does everything but what it decides */
+	const struct helper *helper; /* does what takes its time; NULL: nobody does */
 	int epoll; /* for the bells, or -1 */
 	uint32_t source;
 	uint64_t walk_ns, review_ns; /* when last done */

@@ -142,6 +142,8 @@ static void killed_look(struct climb *c)
 {
 	if (c->now_ns < c->l->until_ns && !(c->dry && c->l->gauge.pressure == PRESSURE_NONE)) {
 		victim_bring(c, PHASE_KILLED, DEED_KILL);
+		if (c->now_ns - c->l->since_ns >= LADDER_RELEASE_NS)
+			victim_bring(c, PHASE_RELEASED, DEED_RELEASE);
 		return;
 	}
 	if (c->dry) {

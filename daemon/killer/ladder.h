@@ -35,6 +35,7 @@ struct ladder {
 	uint32_t victims;   /* since memory became short */
 };
 
+#define LADDER_RELEASE_NS (30 * 1000000ull) /* who was killed has this long to end by itself */
 #define LADDER_THAW_NS (1000 * 1000000ull) /* of calm before one of the frozen goes on, and the next */
 
 /* Takes one reading of watch `w` in and says what is to be done. `dry`: nothing of it will be done,

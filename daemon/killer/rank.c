@@ -128,7 +128,7 @@ static enum standing_reason reason_of(const struct candidate *c, uint32_t w, con
 		return STANDING_NO_RULE;
 	if (r->action == ACTION_NEVER)
 		return STANDING_NEVER;
-	if (c->phase == PHASE_KILLED || (c->victim != 0 && c->victim != w + 1))
+	if (c->phase == PHASE_KILLED || c->phase == PHASE_RELEASED || (c->victim != 0 && c->victim != w + 1))
 		return STANDING_DYING;
 	if (c->phase == PHASE_STUCK)
 		return STANDING_STUCK;

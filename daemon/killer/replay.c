@@ -53,8 +53,8 @@ static bool rule_take(const char *line)
 {
 	uint32_t i, managed, action, unit, signal, order;
 	struct rule r = { .line = 0 };
-	if (sscanf(line, "rule %u %u %u %u %u %u %u %" SCNu64 " %" SCNu64 " %d", &i, &managed, &r.over, &action, &unit,
-		   &signal, &order, &r.grace_ns, &r.deadline_ns, &r.line) != 10 || i >= RULES ||
+	if (sscanf(line, "rule %u %u %u %u %u %u %u %" SCNu64 " %" SCNu64 " %d %16s", &i, &managed, &r.over, &action, &unit,
+		   &signal, &order, &r.grace_ns, &r.deadline_ns, &r.line, r.comm) != 11 || i >= RULES ||
 	    managed > MANAGED_NO || action >= ACTION_N || unit >= UNIT_N || signal > 64 || order > ORDER_LAST)
 		return false;
 	r.managed = (uint8_t)managed;
@@ -85,6 +85,7 @@ static void row_place(uint32_t i, const struct candidate *given)
 		now.phase = c->phase;
 		now.tried = c->tried;
 		now.victim = c->victim;
+		now.freezer = c->freezer;
 	}
 	*c = now;
 	stage.roll.n = i >= stage.roll.n ? i + 1 : stage.roll.n;

@@ -4,7 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *const deed_name[DEED_KIND_N] = { "warn", "notify", "reclaim", "freeze", "thaw", "signal", "kill" };
+const char *const deed_name[DEED_KIND_N] = { "warn", "notify", "reclaim", "freeze", "thaw", "signal", "kill",
+					       "release" };
 
 void script_clear(struct script *s)
 {

@@ -13,6 +13,7 @@ enum deed_kind {
 	DEED_THAW,
 	DEED_SIGNAL, /* ask it to end, awake */
 	DEED_KILL,
+	DEED_RELEASE, /* take its memory, if it does not end by itself */
 	DEED_KIND_N
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/killer/hash.h"
 #include "daemon/log.h"
 
 #define LINE_BYTES 512
@@ -47,6 +48,16 @@ void trace_begin(struct trace *t, int fd)
 		put(t, "trace 1\n");
 }
 
+/* What a rule matches is in the rows; of that only whether it has changed. */
+static uint64_t patterns_hash(const struct rule *r)
+{
+	const char *const patterns[] = { r->account, r->cgroup, r->exe, r->comm };
+	uint64_t h = r->user + 2ull * r->has_user + 4ull * r->has_adj + 8ull * (uint16_t)r->adj;
+	for (size_t i = 0; i < ARRAY_N(patterns); i++)
+		h = hash(hash(HASH_BEGIN, &h, sizeof h), patterns[i], strlen(patterns[i]));
+	return h;
+}
+
 void trace_config(struct trace *t, const struct config *c)
 {
 	if (t->fd < 0)
@@ -61,8 +72,8 @@ void trace_config(struct trace *t, const struct config *c)
 	put(t, "rules %u\n", c->rules);
 	for (uint32_t i = 0; i < c->rules; i++) {
 		const struct rule *r = &c->rule[i];
-		put(t, "rule %u %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %d\n", i, r->managed, r->over, r->action, r->unit,
-		    r->signal, r->order, r->grace_ns, r->deadline_ns, r->line);
+		put(t, "rule %u %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %d %" PRIx64 "\n", i, r->managed, r->over, r->action, r->unit,
+		    r->signal, r->order, r->grace_ns, r->deadline_ns, r->line, patterns_hash(r));
 	}
 }
 
@@ -86,7 +97,7 @@ static void stakes_put(struct trace *t, const struct roll *roll)
 static struct candidate given(const struct candidate *c)
 {
 	struct candidate g = *c;
-	g.phase = g.tried = g.victim = 0;
+	g.phase = g.tried = g.victim = g.freezer = 0;
 	return g;
 }
 
