@@ -19,6 +19,7 @@
 #include "daemon/armour.h"
 #include "daemon/connector.h"
 #include "daemon/descriptors.h"
+#include "daemon/killer/reclaim.h"
 #include "daemon/killer/release.h"
 #include "daemon/log.h"
 #include "daemon/loop.h"
@@ -183,9 +184,15 @@ static void release_task(const char *pid, int pidfd)
 	release_try(pidfd, (int32_t)strtol(pid, NULL, 10));
 }
 
+static void reclaim_task(const char *pid, int pidfd)
+{
+	reclaim_try(pidfd, (int32_t)strtol(pid, NULL, 10));
+}
+
 static const struct helper_task tasks[] = {
 	{ RELOAD_WORD, true, reload_task },
 	{ RELEASE_WORD, false, release_task },
+	{ RECLAIM_WORD, true, reclaim_task },
 	{ 0 },
 };
 

@@ -8,6 +8,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/killer/census.h"
+#include "daemon/killer/reclaim.h"
 #include "daemon/killer/release.h"
 
 /* By the pidfd that was opened when the process was entered; who has none is opened now, and is
@@ -40,14 +41,14 @@ static int end_ask(struct broker *b, const struct deed *d)
 }
 
 /* It may take a tenth of a second, and nothing waits for it. */
-static int release_ask(struct broker *b, uint32_t i)
+static int help_ask(struct broker *b, const char *word, uint32_t i)
 {
 	char pid[16];
 	const struct handle *h = &b->killer.census.handle[i];
 	if (h->pidfd < 0 || !b->killer.helper)
 		return -ENOTCONN;
 	snprintf(pid, sizeof pid, "%d", b->killer.roll.candidate[i].pid);
-	return helper_ask(b->killer.helper, RELEASE_WORD, pid, h->pidfd);
+	return helper_ask(b->killer.helper, word, pid, h->pidfd);
 }
 
 int deed_do(struct broker *b, const struct deed *d)
@@ -58,7 +59,9 @@ int deed_do(struct broker *b, const struct deed *d)
 	case DEED_SIGNAL:
 		return end_ask(b, d);
 	case DEED_RELEASE:
-		return release_ask(b, d->candidate);
+		return help_ask(b, RELEASE_WORD, d->candidate);
+	case DEED_RECLAIM:
+		return help_ask(b, RECLAIM_WORD, d->candidate);
 	case DEED_FREEZE:
 		return signal_send(b, d->candidate, SIGSTOP);
 	case DEED_THAW:
