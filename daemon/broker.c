@@ -10,6 +10,7 @@
 
 #include "daemon/audit.h"
 #include "daemon/births.h"
+#include "daemon/credit.h"
 #include "daemon/damage.h"
 #include "daemon/funds.h"
 #include "daemon/log.h"
@@ -179,9 +180,11 @@ void broker_tick(struct broker *b)
 			account_slow(b, a);
 	}
 	if (tick) {
+		credit_tick(b);
 		audit_tick(b);
 		unattached_tick(b);
 	}
+	credit_turn(b);
 	killer_tick(b);
 	audit_turn(b);
 	peers_expire(b);
@@ -197,7 +200,7 @@ static bool needs_slow(const struct account *a)
 
 uint64_t broker_next_ns(const struct broker *b)
 {
-	uint64_t next = min_u64(peers_next_ns(&b->peers), killer_next_ns(b));
+	uint64_t next = min_u64(peers_next_ns(&b->peers), min_u64(killer_next_ns(b), credit_next_ns(b)));
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
 		const struct account *a = &b->account[i];
 		if (!a->ledger)

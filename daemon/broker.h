@@ -35,6 +35,8 @@ struct broker {
 	uint64_t start_ns; /* CLOCK_REALTIME */
 	uint64_t tick_ns, slow_ns, look_ns; /* when each was last done */
 	uint64_t busy_ns;     /* a member came or went */
+	uint32_t borrowers;   /* when last looked at, at: */
+	uint64_t credit_ns;
 	uint64_t audit_ns;    /* the next round of the audit begins */
 	uint64_t count_ns;    /* no process is counted in full before */
 	uint32_t audit_first, audit_done; /* places in the tables: where the round began, how many it has seen */

@@ -64,6 +64,25 @@ int count_whole(int32_t pid, uint64_t *ret_pages)
 	return error;
 }
 
+/* Of smaps_rollup: "Private_Dirty:   17 kB". Clean pages are of files, and can be read again. */
+static bool line_alone(void *context, const char *line)
+{
+	static const char *const keys[] = { "Private_Dirty:", "Swap:" };
+	uint64_t *kib = context;
+	for (size_t i = 0; i < ARRAY_N(keys); i++)
+		if (strncmp(line, keys[i], strlen(keys[i])) == 0)
+			*kib += strtoull(line + strlen(keys[i]), NULL, 10);
+	return false;
+}
+
+int count_alone(int32_t pid, uint64_t *ret_pages)
+{
+	uint64_t kib = 0;
+	int error = proc_lines(proc_file(pid, "smaps_rollup"), line_alone, &kib);
+	*ret_pages = pages_of(kib << 10);
+	return error;
+}
+
 bool count_is_shared(int32_t one, int32_t other)
 {
 	return syscall(SYS_kcmp, one, other, KCMP_VM, 0, 0) == 0;

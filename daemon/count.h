@@ -21,6 +21,10 @@ int count_quick(int32_t pid, int fd, struct count *ret);
  * nothing, and not one instant. 0 and `ret`, or -errno. */
 int count_whole(int32_t pid, uint64_t *ret_pages);
 
+/* The pages that are its alone, resident or swapped out: what its end returns, exactly. 4 ms a
+ * resident GiB. 0 and `ret`, or -errno. */
+int count_alone(int32_t pid, uint64_t *ret_pages);
+
 /* Do the two run in one address space, as a child of vfork does with its parent? False
  * also when they may not be asked. */
 bool count_is_shared(int32_t one, int32_t other);

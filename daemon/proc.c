@@ -95,6 +95,7 @@ int proc_life_parse(char *text, struct proc_life *ret)
 	if (!after_name)
 		return -EPROTO;
 	ret->flags = (uint32_t)stat_field(after_name, 9);
+	ret->faults = stat_field(after_name, 10) + stat_field(after_name, 12);
 	ret->ticks = stat_field(after_name, 14) + stat_field(after_name, 15);
 	for (size_t i = 0; i < ARRAY_N(image_field); i++)
 		ret->image[i] = stat_field(after_name, image_field[i]);

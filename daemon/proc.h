@@ -41,6 +41,7 @@ struct proc_life {
 	struct proc_stat stat;
 	uint32_t flags;	      /* field 9, PF_* of include/linux/sched.h */
 	uint64_t ticks;	      /* 14 and 15: it worked for */
+	uint64_t faults;      /* 10 and 12 */
 	uint64_t image[3];    /* 26, 28, 48: where its code, its stack and its arguments begin */
 };
 #define PROC_KERNEL_THREAD 0x00200000u /* PF_KTHREAD */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/credit.h"
 #include "daemon/damage.h"
 #include "daemon/funds.h"
 #include "daemon/join.h"
@@ -71,7 +72,9 @@ static void answer_extend(struct broker *b, const struct peer *peer, const void 
 		status = STATUS_NOT_MEMBER;
 	if (status == STATUS_OK) {
 		r->extend.reason = funds_extend(b, a, q->pages, &r->extend.pages);
-		status = r->extend.reason == REASON_NONE ? STATUS_OK : STATUS_REFUSED;
+		status = r->extend.reason == REASON_NONE ||
+				 (r->extend.reason == REASON_LIMIT && !q->for_child && credit_call(b, a, q->slot)) ?
+				 STATUS_OK : STATUS_REFUSED;
 	}
 	status_set(r, status);
 }

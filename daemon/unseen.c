@@ -116,7 +116,7 @@ static uint32_t sum_move(struct broker *b, struct account *a, uint32_t before, u
 static void figures_write(struct account *a, uint32_t s)
 {
 	const struct member *m = &a->member[s];
-	__atomic_store_n(&a->ledger->slot[s].unseen, m->unattached ? 0 : m->unseen, __ATOMIC_RELAXED);
+	__atomic_store_n(&a->ledger->slot[s].unseen, m->unattached ? 0 : m->unseen + m->lent, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->ledger->slot[s].drift, m->drift, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->ledger->header.unseen, a->unseen, __ATOMIC_RELAXED);
 	__atomic_store_n(&a->ledger->header.drift, a->drift, __ATOMIC_RELAXED);
@@ -139,10 +139,21 @@ void unseen_set(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
 		figures_write(a, s);
 }
 
+bool unseen_lend(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
+{
+	struct member *m = &a->member[s];
+	m->lent = sum_move(b, a, m->lent, pages);
+	if (!a->damaged)
+		figures_write(a, s);
+	return m->lent == pages;
+}
+
 /* An unattached slot's own purse is reaped with the slot. */
 void unseen_forget(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
+	if (m->lent != 0)
+		unseen_lend(b, a, s, 0);
 	if (!m->unattached)
 		unseen_set(b, a, s, 0);
 	a->drift -= m->drift;

@@ -17,6 +17,10 @@ struct broker;
  * it is unattached. */
 void unseen_set(struct broker *b, struct account *a, uint32_t s, uint32_t pages);
 
+/* The same for what it was let in without paying for and has of its own by now. False: the account
+ * cannot pay for all of it; what it can is charged. */
+bool unseen_lend(struct broker *b, struct account *a, uint32_t s, uint32_t pages);
+
 /* Idle slack of the account's members, up to `pages`, becomes idle grant of the account, which
  * others may be given. Does what it can: a full ledger has no slot to act from. */
 void unseen_sweep(struct broker *b, struct account *a, uint64_t pages);

@@ -17,7 +17,7 @@ const char *const key_name[KEY_N] = {
 	"limit", "guarantee", "warn", "mode", "fork", "noreserve", "cgroup", "users",
 	"cgroup", "warn", "act", "swap-warn", "swap-act", "exhaustion", "settle",
 	"match-account", "match-user", "match-cgroup", "match-exe", "match-comm", "match-oom-score-adj",
-	"managed", "unmanaged", "over", "action", "order", "unit", "signal", "grace", "deadline",
+	"managed", "unmanaged", "borrower", "over", "action", "order", "unit", "signal", "grace", "deadline",
 };
 
 const struct section_kind section_kind[SECTION_N] = {
@@ -29,7 +29,7 @@ const struct section_kind section_kind[SECTION_N] = {
 			    "then = and a value" },
 	[SECTION_RULE] = { "rule", KEY_MATCH_ACCOUNT, KEY_N,
 			   "in a rule write match-account, match-user, match-cgroup, match-exe, match-comm, "
-			   "match-oom-score-adj, managed, unmanaged, over, action, order, unit, signal, grace or "
+			   "match-oom-score-adj, managed, unmanaged, borrower, over, action, order, unit, signal, grace or "
 			   "deadline, then = and a value" },
 };
 

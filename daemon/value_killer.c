@@ -150,6 +150,7 @@ static const char *rule_wrong(enum key key, const char *value)
 		return adj_wrong(value);
 	case KEY_MANAGED:
 	case KEY_UNMANAGED:
+	case KEY_BORROWER:
 		return truth_wrong(key, value);
 	case KEY_OVER:
 		return strchr(value, '%') || strcmp(value, "infinity") == 0 ?

@@ -70,12 +70,15 @@ struct request_extend {
 	char account[ACCOUNT_NAME_BYTES];
 	uint32_t slot;
 	uint32_t pages; /* how many more the asker could not find */
+	uint32_t for_child; /* 1: a fork is to be paid for; it may be refused while others live on credit */
+	uint32_t reserved;
 };
 
 struct reply_extend {
 	struct message head;
 	uint32_t pages;  /* added to the grant; 0 with STATUS_OK: look again, the dead were reaped */
-	uint32_t reason; /* with STATUS_REFUSED: REASON_LIMIT or REASON_POOL */
+	uint32_t reason; /* with STATUS_REFUSED: REASON_LIMIT or REASON_POOL; with STATUS_OK the same where
+			  * somebody is ending to make room: look again in a moment */
 };
 
 struct request_adopt {

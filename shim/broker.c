@@ -180,10 +180,14 @@ static bool grant_may_grow(void)
 	return PURSE_GRANTED(__atomic_load_n(&h->purse.word, __ATOMIC_RELAXED)) < h->limit;
 }
 
+/* A fork on credit that was told to end takes some milliseconds. */
+#define ENDING_NS 3000000L
+
 int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason)
 {
-	(void)context;
-	struct request_extend request = { .head = head(OPCODE_EXTEND), .slot = self.slot, .pages = pages };
+	static const struct timespec ending = { .tv_nsec = ENDING_NS };
+	struct request_extend request = { .head = head(OPCODE_EXTEND), .slot = self.slot, .pages = pages,
+					  .for_child = context != NULL };
 	struct reply_extend reply = { .reason = REASON_NONE };
 	memcpy(request.account, self.account, sizeof request.account);
 	struct question q = question_of(ABSENCE_MS);
@@ -195,6 +199,8 @@ int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason
 		*ret_reason = reply.reason == REASON_POOL ? REASON_POOL : REASON_LIMIT;
 		return -ENOMEM;
 	}
+	if (result == 0 && reply.pages == 0 && reply.reason != REASON_NONE)
+		raw_call2(SYS_nanosleep, &ending, 0);
 	return result > 0 ? -EACCES : result;
 }
 

@@ -48,6 +48,7 @@ static enum refusal_reason embryo_pay(uint64_t pages, struct embryo *ret)
 	if (!self_lock(&lock))
 		return REASON_BROKER;
 	struct gather g = self_gather();
+	g.context = ret; /* for a child: shim/broker.c:broker_extend */
 	enum refusal_reason reason = embryo_conceive(&g, entry_pages(pages), ret);
 	self_unlock(&lock);
 	return reason;

@@ -254,6 +254,14 @@ int __wrap_proc_effective_uid(int32_t pid, uid_t *ret)
 	return __wrap_proc_uid(pid, ret);
 }
 
+int __wrap_count_alone(int32_t pid, uint64_t *ret_pages);
+int __wrap_count_alone(int32_t pid, uint64_t *ret_pages)
+{
+	(void)pid;
+	(void)ret_pages;
+	return -ENOENT;
+}
+
 int __wrap_count_open(int32_t pid)
 {
 	(void)pid;

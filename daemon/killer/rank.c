@@ -87,6 +87,8 @@ static bool rule_matches(const struct rule *r, const struct candidate *c)
 {
 	if ((r->managed == MANAGED_YES && !c->account) || (r->managed == MANAGED_NO && c->account))
 		return false;
+	if ((r->borrower == MANAGED_YES && !c->borrower) || (r->borrower == MANAGED_NO && c->borrower))
+		return false;
 	return r->over == 0 || unit_holds(c, r->unit) >= r->over;
 }
 
@@ -99,6 +101,13 @@ static uint8_t rule_find(const struct roll *roll, const struct candidate *c)
 			return (uint8_t)i;
 	}
 	return RULES;
+}
+
+const struct rule *rank_rule(const struct roll *roll, uint32_t candidate)
+{
+	holdings_count(roll);
+	uint8_t i = rule_find(roll, &roll->candidate[candidate]);
+	return i < RULES ? &roll->rule[i] : NULL;
 }
 
 /* --- where one stands --- */

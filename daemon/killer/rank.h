@@ -67,6 +67,9 @@ const struct standing *rank_first(const struct standing *s, uint32_t n);
 /* Does the candidate go with that standing? As of the last rank(). */
 bool standing_takes(const struct roll *roll, const struct standing *s, uint32_t candidate);
 
+/* The rule that decides about a candidate now; NULL: none matches. */
+const struct rule *rank_rule(const struct roll *roll, uint32_t candidate);
+
 /* Why it stands before `next` (NULL: nobody stands after it), or why it is not ranked: half a
  * sentence. */
 const char *standing_explain(const struct standing *s, const struct standing *next);

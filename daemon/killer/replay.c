@@ -51,13 +51,14 @@ static bool watches_take(const char *line)
 
 static bool rule_take(const char *line)
 {
-	uint32_t i, managed, action, unit, signal, order;
+	uint32_t i, managed, borrower, action, unit, signal, order;
 	struct rule r = { .line = 0 };
-	if (sscanf(line, "rule %u %u %u %u %u %u %u %" SCNu64 " %" SCNu64 " %d %16s", &i, &managed, &r.over, &action, &unit,
-		   &signal, &order, &r.grace_ns, &r.deadline_ns, &r.line, r.comm) != 11 || i >= RULES ||
-	    managed > MANAGED_NO || action >= ACTION_N || unit >= UNIT_N || signal > 64 || order > ORDER_LAST)
+	if (sscanf(line, "rule %u %u %u %u %u %u %u %u %" SCNu64 " %" SCNu64 " %d %16s", &i, &managed, &borrower, &r.over, &action, &unit,
+		   &signal, &order, &r.grace_ns, &r.deadline_ns, &r.line, r.comm) != 12 || i >= RULES ||
+	    managed > MANAGED_NO || borrower > MANAGED_NO || action >= ACTION_N || unit >= UNIT_N || signal > 64 || order > ORDER_LAST)
 		return false;
 	r.managed = (uint8_t)managed;
+	r.borrower = (uint8_t)borrower;
 	r.action = (uint8_t)action;
 	r.unit = (uint8_t)unit;
 	r.signal = (uint8_t)signal;

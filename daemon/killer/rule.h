@@ -18,7 +18,7 @@ enum rule_action { ACTION_NEVER, ACTION_NOTIFY, ACTION_RECLAIM, ACTION_FREEZE, A
  * execve. */
 enum rule_unit { UNIT_PROCESS, UNIT_FAMILY, UNIT_ACCOUNT, UNIT_CGROUP, UNIT_N };
 
-enum rule_managed { MANAGED_ANY, MANAGED_YES, MANAGED_NO };
+enum rule_managed { MANAGED_ANY, MANAGED_YES, MANAGED_NO }; /* of borrowers, too */
 
 extern const char *const action_name[ACTION_N];
 extern const char *const unit_name[UNIT_N];
@@ -38,6 +38,7 @@ struct rule {
 	bool has_user, has_adj;
 	int16_t adj; /* oom_score_adj at least */
 	uint8_t managed; /* enum rule_managed */
+	uint8_t borrower; /* a fork on credit; the same */
 	uint32_t over;	 /* pages that its unit holds privately, at least; 0: any */
 
 	/* what is done */

@@ -70,6 +70,10 @@ static const char *managed_fill(const struct values *v, struct rule *r)
 		r->managed = strcmp(yes, "true") == 0 ? MANAGED_YES : MANAGED_NO;
 	else if (no)
 		r->managed = strcmp(no, "true") == 0 ? MANAGED_NO : MANAGED_YES;
+	if (v->of[KEY_BORROWER])
+		r->borrower = strcmp(v->of[KEY_BORROWER], "true") == 0 ? MANAGED_YES : MANAGED_NO;
+	if (r->borrower == MANAGED_YES && r->managed == MANAGED_NO)
+		return value_complaint("a fork on credit is in an account, so nobody matches; remove borrower or unmanaged");
 	if (r->managed == MANAGED_NO && r->account[0])
 		return value_complaint("who is in an account is managed, so nobody matches; remove match-account or unmanaged");
 	return NULL;
@@ -139,6 +143,7 @@ static bool rule_covers(const struct rule *outer, const struct rule *inner)
 	       (!outer->has_adj || (inner->has_adj && inner->adj >= outer->adj)) &&
 	       (outer->managed == MANAGED_ANY || outer->managed == inner->managed ||
 		(outer->managed == MANAGED_YES && inner->account[0])) &&
+	       (outer->borrower == MANAGED_ANY || outer->borrower == inner->borrower) &&
 	       (outer->over == 0 || (outer->unit == inner->unit && inner->over >= outer->over));
 }
 

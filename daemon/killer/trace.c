@@ -72,7 +72,7 @@ void trace_config(struct trace *t, const struct config *c)
 	put(t, "rules %u\n", c->rules);
 	for (uint32_t i = 0; i < c->rules; i++) {
 		const struct rule *r = &c->rule[i];
-		put(t, "rule %u %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %d %" PRIx64 "\n", i, r->managed, r->over, r->action, r->unit,
+		put(t, "rule %u %u %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %d %" PRIx64 "\n", i, r->managed, r->borrower, r->over, r->action, r->unit,
 		    r->signal, r->order, r->grace_ns, r->deadline_ns, r->line, patterns_hash(r));
 	}
 }

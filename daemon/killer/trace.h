@@ -6,7 +6,7 @@
  *   watches N
  *   watch W warn-pages warn-ppm act-pages act-ppm swap-warn.. swap-act.. exhaustion settle group
  *   rules N
- *   rule I managed over action unit signal order grace deadline line patterns
+ *   rule I managed borrower over action unit signal order grace deadline line patterns
  *   stake I guarantee shared rules
  *   unmanaged rules
  *   row I pid parent start image cgroup rules user adj account watches exempt borrower held cpu comm

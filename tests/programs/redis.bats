@@ -73,3 +73,48 @@ account "redis" { limit = 1G users = {"*"} }'
 	wait_for account_is_empty redis
 	broker_end
 }
+
+bgsave_is_over() { redis info persistence | tr -d '\r' | grep -qx rdb_bgsave_in_progress:0; }
+
+credit_start() { # with fork = 20%
+	broker_start 'pool { limit = 4G }
+account "redis" { limit = 256M fork = 20% users = {"*"} }'
+	redis_start --account redis
+	redis_fill 150
+}
+
+@test "256M, fork = 20%: BGSAVE completes while little is written" {
+	credit_start
+	for i in $(seq 5); do
+		redis bgsave
+		redis debug populate 500 "few$i" 1000 >/dev/null
+		wait_for bgsave_is_over
+		[[ $(redis info persistence) == *rdb_last_bgsave_status:ok* ]]
+	done
+	redis shutdown nosave || true
+	wait "$server"
+	[ "$(stat -c %s "$work/dump.rdb")" -gt 1000 ]
+	broker_end
+}
+
+# A slow save, so that what is written meanwhile is not over before it has begun.
+@test "256M, fork = 20%: under a storm of writes the saving child ends, redis never" {
+	credit_start
+	redis config set rdb-key-save-delay 100 >/dev/null
+	redis config set stop-writes-on-bgsave-error no >/dev/null
+	for i in $(seq "${CREDIT_RUNS:-5}"); do
+		redis bgsave >/dev/null
+		for part in $(seq 0 15); do
+			redis eval "for i = $part * 9600, $part * 9600 + 9599 do redis.call('set', 'key:' .. i, string.rep('y', 1000)) end" 0 \
+				>/dev/null
+		done
+		wait_for bgsave_is_over
+		[[ $(redis info persistence) == *rdb_last_bgsave_status:err* ]]
+		[ "$(redis ping)" = PONG ]
+		[ "$(grep -c "fork on credit" "$work/solventd.log")" -ge "$i" ]
+	done
+	kill -0 "$server"
+	redis shutdown nosave || true
+	wait "$server"
+	broker_end
+}
