@@ -250,10 +250,27 @@ static bool needs_measure(const struct watched *d, const struct watch_policy *p,
 	return d->ladder.step != LADDER_REST || d->ladder.gauge.pressure != PRESSURE_NONE || r->available <= act;
 }
 
-static void watch_turn(struct broker *b, uint32_t w)
+void killer_step(struct broker *b, uint32_t w, const struct reading *r)
 {
 	struct killer *k = &b->killer;
 	struct watched *d = &k->watched[w];
+	const struct watch_policy *p = &b->config.watch[w];
+	victims_look(b, w);
+	if (needs_measure(d, p, r))
+		census_measure(b);
+	script_clear(&k->script);
+	ladder_climb(&d->ladder, &k->roll, w, p, r, k->dry, &k->script);
+	uint32_t lines = k->script.lines;
+	script_do_all(b);
+	k->script.lines = lines; /* what went wrong was not decided */
+	trace_step(&k->trace, &k->roll, w, k->dry, r);
+	trace_script(&k->trace, &k->script);
+	d->next_ns = b->now_ns + ladder_wait_ns(&d->ladder, p);
+}
+
+static void watch_turn(struct broker *b, uint32_t w)
+{
+	struct watched *d = &b->killer.watched[w];
 	const struct watch_policy *p = &b->config.watch[w];
 	struct reading r;
 	d->heard = false;
@@ -266,18 +283,7 @@ static void watch_turn(struct broker *b, uint32_t w)
 		d->next_ns = b->now_ns + KILLER_ABSENT_NS;
 		return;
 	}
-	victims_look(b, w);
-	if (needs_measure(d, p, &r))
-		census_measure(b);
-	script_clear(&k->script);
-	ladder_climb(&d->ladder, &k->roll, w, p, &r, k->dry, &k->script);
-	struct script *decided = &k->script;
-	uint32_t lines = decided->lines;
-	script_do_all(b);
-	decided->lines = lines; /* what went wrong was not decided */
-	trace_step(&k->trace, &k->roll, w, k->dry, &r);
-	trace_script(&k->trace, decided);
-	d->next_ns = b->now_ns + ladder_wait_ns(&d->ladder, p);
+	killer_step(b, w, &r);
 }
 
 void killer_tick(struct broker *b)

@@ -59,6 +59,9 @@ void killer_refresh(struct broker *b);
 void killer_listen(struct killer *k, int epoll, uint32_t source);
 void killer_hear(struct killer *k, uint32_t w);
 
+/* One reading of a watch: decided, done and logged. */
+void killer_step(struct broker *b, uint32_t w, const struct reading *r);
+
 /* What is due by now_ns. */
 void killer_tick(struct broker *b);
 

@@ -1,0 +1,220 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Memory that runs out, in a memory control group of this test's own: who is killed, that it is
+# whom solvent rank named, that a trace decides the same again, and that the broker allocates
+# nothing on the way.
+
+setup_file() {
+	cd "$BATS_TEST_DIRNAME/.." || return 1
+	export FILE_WORK
+	FILE_WORK=$(mktemp -d /tmp/solvent-killer-XXXXXX)
+	chmod 755 "$FILE_WORK"
+	# hog MIB RATE [deaf]: takes so much at so many MiB a second, and keeps it; deaf: SIGTERM is ignored.
+	"${CC:-cc}" -O1 -w -D_GNU_SOURCE -x c -o "$FILE_WORK/hog" - <<-'C' || return 1
+		#include <signal.h>
+		#include <stdlib.h>
+		#include <string.h>
+		#include <sys/mman.h>
+		#include <sys/prctl.h>
+		#include <time.h>
+		#include <unistd.h>
+		int main(int argc, char **argv)
+		{
+			size_t mib = atoi(argv[1]), rate = atoi(argv[2]);
+			char *held = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (argc > 3)
+				signal(SIGTERM, SIG_IGN);
+			for (size_t i = 0; i < mib; i++) {
+				memset(held + (i << 20), 1, 1 << 20);
+				nanosleep(&(struct timespec){ 0, 1000000000 / rate }, NULL);
+			}
+			for (;;)
+				pause();
+		}
+	C
+}
+
+teardown_file() {
+	rm -rf "$FILE_WORK"
+}
+
+setup() {
+	cd "$BATS_TEST_DIRNAME/.." || return 1
+	[ -w /sys/fs/cgroup/memory/cgroup.procs ] || skip "no memory cgroup of v1 can be made here (needs root)"
+	work=$(mktemp -d /tmp/solvent-killer-XXXXXX)
+	export SOLVENT_SOCKET=$work/sock
+	group=/solvent-killer-$BATS_TEST_NUMBER-$$
+	mkdir "/sys/fs/cgroup/memory$group"
+	echo 128M >"/sys/fs/cgroup/memory$group/memory.limit_in_bytes"
+	started=()
+}
+
+teardown() {
+	[ -n "${work:-}" ] || return 0
+	for pid in "${started[@]}"; do
+		kill -9 "$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	for _ in $(seq 50); do
+		for pid in $(cat "/sys/fs/cgroup/memory$group/cgroup.procs"); do kill -9 "$pid" 2>/dev/null || true; done
+		rmdir "/sys/fs/cgroup/memory$group" 2>/dev/null && break
+		sleep 0.1
+	done
+	rm -rf "$work"
+}
+
+broker_start() { # RULES [OPTION...]
+	printf 'account "a/one" { limit = 1G users = {"*"} }\nwatch { cgroup = "%s" warn = 30%% act = 20%% }\n%s\n' \
+		"$group" "$1" >"$work/conf"
+	shift
+	./solventd -f -s "$SOLVENT_SOCKET" -d "$work/state" -c "$work/conf" --record "$work/trace" "$@" \
+		>"$work/log" 2>&1 3>&- &
+	broker=$!
+	started+=("$broker")
+	for _ in $(seq 100); do
+		./solvent status >/dev/null 2>&1 && return 0
+		sleep 0.05
+	done
+	cat "$work/log"
+	return 1
+}
+
+broker_end() {
+	kill "$broker"
+	wait "$broker" || true
+}
+
+hog() { # MIB RATE [deaf]: in the group
+	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" && exec "$FILE_WORK/hog" "$@") 3>&- &
+	hog=$!
+	started+=("$hog")
+}
+
+lives() { [ -d "/proc/$1" ] && [ "$(awk '/^State/ { print $2 }' "/proc/$1/status")" != Z ]; }
+
+wait_until() {
+	for _ in $(seq 200); do
+		"$@" && return 0
+		sleep 0.02
+	done
+	echo "gave up waiting for: $*"
+	cat "$work/log"
+	return 1
+}
+
+is_gone() { ! lives "$1"; }
+
+trace_is_the_same() {
+	./solventd --replay "$work/trace" >"$work/replayed"
+	cmp "$work/trace" "$work/replayed"
+}
+
+@test "the one that rank names first goes, and nobody else" {
+	broker_start 'rule { unmanaged = true  over = 8M  action = kill }'
+	hog 40 1000
+	small=$hog
+	hog 45 1000
+	large=$hog
+	sleep 0.3
+	[ "$(./solvent rank --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["order"][0]["pid"])')" = "$large" ]
+	hog 60 200
+	wait_until is_gone "$large"
+	sleep 0.3
+	lives "$small"
+	lives "$hog" || grep -q "hog\[$hog\] is gone" "$work/log"
+	grep -q "first is hog\[$large\] by the rule in line 3 (kill)" "$work/log"
+	broker_end
+	trace_is_the_same
+}
+
+@test "whom a rule spares is passed over, and that is said" {
+	broker_start "rule { match-exe = \"$FILE_WORK/spared\"  action = never }
+rule { unmanaged = true  action = kill }"
+	cp "$FILE_WORK/hog" "$FILE_WORK/spared"
+	kill -HUP "$broker" # the file is there now
+	sleep 0.3
+	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" && exec "$FILE_WORK/spared" 60 1000) 3>&- &
+	spared=$!
+	started+=("$spared")
+	sleep 0.3
+	hog 60 200
+	wait_until is_gone "$hog"
+	lives "$spared"
+	grep -q "passed over: spared\[$spared\], which holds 60.* MiB: its rule says never (line 3)" "$work/log"
+	./solvent rank --all | grep -E "spared .* its rule says never"
+	broker_end
+	trace_is_the_same
+}
+
+@test "who ignores SIGTERM is killed when its grace is over" {
+	broker_start 'rule { unmanaged = true  action = kill  grace = 300ms }'
+	hog 105 400 deaf
+	wait_until is_gone "$hog"
+	grep -q "is killed" "$work/log"
+	broker_end
+	trace_is_the_same
+}
+
+@test "who is frozen by its control group gives its memory back, and nobody else goes" {
+	freezer=/sys/fs/cgroup/freezer$group
+	mkdir "$freezer" || skip "no freezer of v1 here"
+	broker_start 'rule { unmanaged = true  action = kill }'
+	hog 70 2000
+	frozen=$hog
+	echo "$frozen" >"$freezer/cgroup.procs"
+	sleep 0.3
+	echo FROZEN >"$freezer/freezer.state"
+	hog 40 100
+	wait_until grep -q "memory is there again" "$work/log"
+	lives "$hog"
+	echo THAWED >"$freezer/freezer.state"
+	wait_until is_gone "$frozen"
+	rmdir "$freezer"
+	broker_end
+	trace_is_the_same
+}
+
+@test "a dry run says who, and nobody goes" {
+	broker_start 'rule { unmanaged = true  action = kill }' --dry-run
+	hog 105 1000
+	wait_until grep -q "dry run: hog\[$hog\] is killed" "$work/log"
+	lives "$hog"
+	broker_end
+	trace_is_the_same
+}
+
+@test "freeze stops one until there is memory again" {
+	broker_start "rule { match-exe = \"$FILE_WORK/hog\" over = 50M action = freeze }
+rule { action = kill }"
+	hog 40 2000
+	small=$hog
+	hog 90 400
+	wait_until grep -q "first is hog\[$hog\] by the rule in line 3 (freeze)" "$work/log"
+	wait_until is_gone "$small"
+	lives "$hog"
+	wait_until grep -q "hog\[$hog\] goes on: memory is there again" "$work/log" ||
+		kill -9 "$hog"
+	broker_end
+	trace_is_the_same
+}
+
+@test "from the crossing to the kill no memory is asked for" {
+	command -v strace >/dev/null || skip "strace is not installed"
+	broker_start 'rule { unmanaged = true  action = kill }'
+	sleep 1.5 # until its memory is locked
+	strace -f -qq -o "$work/strace" -p "$broker" 3>&- &
+	tracer=$!
+	started+=("$tracer")
+	sleep 0.3
+	hog 110 400
+	wait_until is_gone "$hog"
+	kill "$tracer"
+	wait "$tracer" || true
+	grep -q "pidfd_send_signal" "$work/strace"
+	run grep -E "^[0-9]+ +(mmap|brk|mremap|mprotect|munmap|shmat|clone|fork)" "$work/strace"
+	[ "$status" = 1 ]
+	# What it may not do any more: the kernel says so.
+	[ "$(awk '/^Seccomp:/ { print $2 }' "/proc/$broker/status")" = 2 ]
+	broker_end
+}
