@@ -61,6 +61,8 @@ struct account {
 	struct book *book;
 	struct policy policy;
 	struct admission admission;
+	struct warning warning;
+	bool warned; /* it has come up to its warn, and was told */
 	uint32_t granted; /* what header.purse must say */
 	uint32_t counted; /* its used, when last seen sound: what observe mode counts for */
 	uint32_t turned_away;

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/alert.h"
 #include "daemon/audit.h"
 #include "daemon/births.h"
 #include "daemon/credit.h"
@@ -78,6 +79,7 @@ static int account_configure(struct broker *b, const struct config_account *c)
 	}
 	a->retired = false;
 	a->admission = c->admission;
+	a->warning = c->warning;
 	account_set_policy(a, &c->policy);
 	a->unsettled = true;
 	return 0;
@@ -128,6 +130,8 @@ static void account_tick(struct broker *b, struct account *a)
 		registry_poll(b, a);
 	if (!damage_absent(b, a) || births_are_due(a) || a->dying > 0)
 		settle_account(b, a, false);
+	if (!a->damaged)
+		alert_budget(b, a);
 	if (!a->damaged)
 		a->counted = PURSE_USED(purse_read(&a->ledger->header.purse));
 }

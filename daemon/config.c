@@ -139,6 +139,14 @@ static void admission_fill(cfg_t *section, struct admission *a)
 	}
 }
 
+static void warning_fill(cfg_t *section, struct warning *w)
+{
+	const char *signal = cfg_getstr(section, "warn-signal"), *command = cfg_getstr(section, "warn-command");
+	w->signal = signal ? value_signal(signal) : 0;
+	if (command)
+		strncpy(w->command, command, sizeof w->command - 1);
+}
+
 static bool is_word(cfg_t *section, enum key key, const char *word)
 {
 	const char *value = cfg_getstr(section, key_name[key]);
@@ -270,6 +278,7 @@ static int config_fill(cfg_t *root, struct config *c)
 		struct config_account *a = &c->account[i];
 		strncpy(a->name, cfg_title(section), sizeof a->name - 1);
 		admission_fill(section, &a->admission);
+		warning_fill(section, &a->warning);
 		int error = policy_fill(section, a->name, parsing.line[SECTION_ACCOUNT][i], &a->policy);
 		if (error)
 			return error;

@@ -12,6 +12,7 @@
 #define CONFIG_ACCOUNTS 64u
 #define CONFIG_USERS 16u
 #define CONFIG_CGROUP_BYTES 256
+#define CONFIG_COMMAND_BYTES 256
 #define CONFIG_FILE_BYTES (1u << 20)
 #define CONFIG_DEFAULT_POOL "90%"
 
@@ -34,9 +35,16 @@ struct admission {
 	char cgroup[CONFIG_CGROUP_BYTES]; /* empty: any */
 };
 
+/* Who hears that memory is getting short. */
+struct warning {
+	int32_t signal;	  /* to members that handle it; 0: none */
+	char command[CONFIG_COMMAND_BYTES]; /* run by the shell; empty: none */
+};
+
 struct config_account {
 	char name[ACCOUNT_NAME_BYTES];
 	struct policy policy;
+	struct warning warning;
 	struct admission admission;
 };
 

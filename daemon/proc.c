@@ -142,6 +142,14 @@ int proc_effective_uid(int32_t pid, uid_t *ret)
 	return uid_read(pid, 1, ret);
 }
 
+bool proc_handles(int32_t pid, int signal)
+{
+	char text[4096], *line;
+	if (status_line(pid, "SigCgt:\t", text, sizeof text, &line) != 0)
+		return false;
+	return strtoull(line, NULL, 16) >> (signal - 1) & 1;
+}
+
 bool proc_is_foreign(int32_t pid)
 {
 	char text[4096], *line;

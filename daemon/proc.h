@@ -55,6 +55,9 @@ int proc_uid(int32_t pid, uid_t *ret);
 /* Its effective one, which a set-uid program changes. */
 int proc_effective_uid(int32_t pid, uid_t *ret);
 
+/* Has it a handler for that signal? */
+bool proc_handles(int32_t pid, int signal);
+
 /* Does it live in a pid namespace below ours? Then its own idea of pids, and its
  * children's, is not ours (man 7 pid_namespaces; NSpid in /proc/PID/status). */
 bool proc_is_foreign(int32_t pid);

@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "daemon/alert.h"
 #include "daemon/armour.h"
 #include "daemon/connector.h"
 #include "daemon/descriptors.h"
@@ -193,6 +194,7 @@ static const struct helper_task tasks[] = {
 	{ RELOAD_WORD, true, reload_task },
 	{ RELEASE_WORD, false, release_task },
 	{ RECLAIM_WORD, true, reclaim_task },
+	{ ALERT_WORD, true, alert_task },
 	{ 0 },
 };
 

@@ -14,7 +14,8 @@
 #include "reserve/size.h"
 
 const char *const key_name[KEY_N] = {
-	"limit", "guarantee", "warn", "mode", "fork", "noreserve", "cgroup", "users",
+	"limit", "guarantee", "warn", "mode", "fork", "noreserve", "cgroup", "warn-signal",
+	"warn-command", "users",
 	"cgroup", "warn", "act", "swap-warn", "swap-act", "exhaustion", "settle",
 	"match-account", "match-user", "match-cgroup", "match-exe", "match-comm", "match-oom-score-adj",
 	"managed", "unmanaged", "borrower", "over", "action", "order", "unit", "signal", "grace", "deadline",
@@ -22,7 +23,8 @@ const char *const key_name[KEY_N] = {
 
 const struct section_kind section_kind[SECTION_N] = {
 	[SECTION_ACCOUNT] = { "account", KEY_LIMIT, KEY_WATCH_CGROUP,
-			      "in an account write limit, guarantee, warn, mode, fork, noreserve, cgroup or users, "
+			      "in an account write limit, guarantee, warn, mode, fork, noreserve, cgroup, warn-signal, "
+			      "warn-command or users, "
 			      "then = and a value" },
 	[SECTION_WATCH] = { "watch", KEY_WATCH_CGROUP, KEY_MATCH_ACCOUNT,
 			    "in a watch write cgroup, warn, act, swap-warn, swap-act, exhaustion or settle, "
@@ -94,6 +96,14 @@ const char *value_user_wrong(const char *value, unsigned n)
 	return value_complaint("no user is called \"%s\"; write a user's name, a number, or \"*\" for everyone", value);
 }
 
+static const char *command_wrong(const char *value)
+{
+	if (strlen(value) >= CONFIG_COMMAND_BYTES || strchr(value, '\n'))
+		return value_complaint("warn-command is too long, or has more than a line; write at most %d bytes",
+				       CONFIG_COMMAND_BYTES - 1);
+	return NULL;
+}
+
 const char *value_wrong(enum key key, const char *value, unsigned n)
 {
 	switch (key) {
@@ -105,6 +115,11 @@ const char *value_wrong(enum key key, const char *value, unsigned n)
 		return word_wrong(key, value, "charge", "free");
 	case KEY_CGROUP:
 		return value_cgroup_wrong(value);
+	case KEY_WARN_SIGNAL:
+		return value_signal(value) ? NULL : value_complaint("warn-signal = \"%s\" is none; write USR1, or another's "
+								    "name", value);
+	case KEY_WARN_COMMAND:
+		return command_wrong(value);
 	case KEY_USERS:
 		return value_user_wrong(value, n);
 	default:

@@ -46,6 +46,9 @@ struct purse {
 /* The broker signs its own changes of an account's grant with a slot number of its own. */
 #define SIGNATURE_BROKER_SLOT 0xfffeu
 
+/* Why an account was told that memory is getting short. */
+enum alert_level { ALERT_BUDGET = 1, ALERT_WARN, ALERT_ACT, ALERT_LEVEL_N };
+
 enum account_mode { ACCOUNT_ENFORCE = 0, ACCOUNT_OBSERVE = 1, ACCOUNT_MODE_N };
 
 /* A member's life. FREE -> EMBRYO by the member that is about to fork (it owns the
@@ -243,7 +246,11 @@ struct ledger_header {
 	uint32_t fork_percent; /* 100: strict */
 	uint32_t noreserve_free; /* 1: MAP_NORESERVE costs nothing (sanitizers) */
 	uint32_t broker_epoch; /* grows with each broker that takes the ledger over */
-	uint32_t reserved1[9];
+	uint32_t reserved1[7];
+	/* counts the alerts, and says what the last was for (enum alert_level); by the broker, which
+	 * wakes whoever waits for the first by futex(2) */
+	uint32_t alert;
+	uint32_t alert_level;
 
 	/* the account's purse: granted by the broker, used = what the slots and objects hold */
 	_Alignas(64) struct purse purse;

@@ -95,7 +95,7 @@ lives() { [ -d "/proc/$1" ] && [ "$(awk '/^State/ { print $2 }' "/proc/$1/status
 
 wait_until() {
 	for _ in $(seq 200); do
-		"$@" && return 0
+		"$@" >/dev/null 2>&1 && return 0
 		sleep 0.02
 	done
 	echo "gave up waiting for: $*"
@@ -216,5 +216,36 @@ rule { action = kill }"
 	[ "$status" = 1 ]
 	# What it may not do any more: the kernel says so.
 	[ "$(awk '/^Seccomp:/ { print $2 }' "/proc/$broker/status")" = 2 ]
+	broker_end
+}
+
+@test "members that handle the signal hear of it before anybody goes, and a command is run" {
+	cat >"$work/hear.py" <<-'PY'
+		import os, signal, sys, time
+		signal.signal(signal.SIGUSR1, lambda *_: open(sys.argv[1], "a").write("heard\n"))
+		print("ready", flush=True)
+		while True: time.sleep(1)
+	PY
+	printf 'account "a" { limit = 1G users = {"*"} warn-signal = USR1 warn-command = "echo $SOLVENT_ALERT $SOLVENT_ALERT_ACCOUNT >>%s/told" }\nwatch { cgroup = "%s" warn = 50%% act = 10%% }\nrule { unmanaged = true action = kill }\n' \
+		"$work" "$group" >"$work/conf"
+	./solventd -f -s "$SOLVENT_SOCKET" -d "$work/state" -c "$work/conf" >"$work/log" 2>&1 3>&- &
+	broker=$!
+	started+=("$broker")
+	wait_until ./solvent status
+	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" &&
+		exec ./solvent run --account a -- python3 "$work/hear.py" "$work/heard") >"$work/hearer" 3>&- &
+	hearer=$!
+	started+=("$hearer")
+	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" && exec ./solvent run --account a -- sleep 60) 3>&- &
+	deaf=$!
+	started+=("$deaf")
+	wait_until grep -q ready "$work/hearer"
+	sleep 0.3
+	hog 80 400
+	wait_until grep -q "memory-warn a" "$work/told"
+	wait_until grep -q heard "$work/heard"
+	lives "$deaf" # a signal that it does not handle would have ended it
+	lives "$hog"
+	kill "$hearer" "$deaf"
 	broker_end
 }

@@ -114,6 +114,11 @@ static void exe_draw(const struct census *c, int32_t pid, struct portrait *p)
 	p->who.same_files = is_same(&mounts, &c->mounts);
 }
 
+static uint64_t group_number(const char *path)
+{
+	return path[0] ? hash(HASH_BEGIN, path, strlen(path)) : 0;
+}
+
 /* 0, or -errno: it is gone, or as good as. */
 static int portrait_draw(const struct census *c, int32_t pid, struct portrait *p)
 {
@@ -130,7 +135,7 @@ static int portrait_draw(const struct census *c, int32_t pid, struct portrait *p
 		p->who.adj = (int16_t)strtol(text, NULL, 10);
 	if (file_read(pid, "cgroup", text, sizeof text) == 0)
 		group_of(text, c->unified, p->group, sizeof p->group);
-	p->cgroup = p->group[0] ? hash(HASH_BEGIN, p->group, strlen(p->group)) : 0;
+	p->cgroup = group_number(p->group);
 	exe_draw(c, pid, p);
 	p->who.cgroup = p->group;
 	p->who.exe = p->exe;
@@ -299,7 +304,8 @@ static void enter(struct broker *b, int32_t pid)
 	struct candidate *of = &roll->candidate[i];
 	struct handle *h = &c->handle[i];
 	*of = (struct candidate){ .pid = pid };
-	*h = (struct handle){ .pidfd = -1, .statm = -1, .round = c->round, .known_ns = b->now_ns };
+	*h = (struct handle){ .pidfd = -1, .statm = -1, .round = c->round, .came_ns = b->now_ns,
+				 .known_ns = b->now_ns };
 	/* The pidfd first: what is read then is of the process it stands for, or of none. */
 	bool has_fds = fds_take(c, h, pid);
 	bool gone = h->pidfd >= 0 && pidfd_is_gone(h->pidfd); /* a zombie: nobody has waited for it yet */
@@ -392,6 +398,33 @@ void census_review(struct broker *b, uint32_t n)
 			continue;
 		review(b, c->next);
 		n--;
+	}
+}
+
+static bool groups_matter(const struct broker *b)
+{
+	for (uint32_t w = 0; w < b->config.watches; w++)
+		if (b->config.watch[w].group[0])
+			return true;
+	for (uint32_t i = 0; i < b->config.rules; i++)
+		if (b->config.rule[i].cgroup[0] || b->config.rule[i].unit == UNIT_CGROUP)
+			return true;
+	return false;
+}
+
+void census_locate(struct broker *b, uint64_t since_ns)
+{
+	const struct census *c = &b->killer.census;
+	const struct roll *roll = &b->killer.roll;
+	char text[8192], group[WATCH_GROUP_BYTES];
+	for (uint32_t i = 0; groups_matter(b) && i < roll->n; i++) {
+		const struct candidate *of = &roll->candidate[i];
+		if (of->pid == 0 || of->exempt != EXEMPT_NOT || c->handle[i].came_ns < since_ns ||
+		    file_read(of->pid, "cgroup", text, sizeof text) != 0)
+			continue;
+		group_of(text, c->unified, group, sizeof group);
+		if (group_number(group) != of->cgroup)
+			review(b, i);
 	}
 }
 

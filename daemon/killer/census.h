@@ -14,6 +14,7 @@ struct handle {
 	int pidfd, statm; /* -1: none */
 	uint32_t chain;	  /* the next in the bucket of its pid: place + 1 */
 	uint32_t round;	  /* last seen in */
+	uint64_t came_ns;  /* when it was entered */
 	uint64_t known_ns; /* what it is was looked at last */
 };
 
@@ -42,6 +43,10 @@ void census_walk(struct broker *b);
 
 /* Looks at what `n` of them are, again; those come first that were not looked at for longest. */
 void census_review(struct broker *b, uint32_t n);
+
+/* Looks again at everybody who has been moved to another control group, or only at those who came
+ * since `since_ns`: whoever starts a program moves it just before. 10 us each. */
+void census_locate(struct broker *b, uint64_t since_ns);
 
 /* What everybody holds now: one pread each. Who is gone is taken out. */
 void census_measure(struct broker *b);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/pidfd.h>
 
+#include "daemon/alert.h"
 #include "daemon/broker.h"
 #include "daemon/killer/census.h"
 #include "daemon/killer/reclaim.h"
@@ -51,6 +52,16 @@ static int help_ask(struct broker *b, const char *word, uint32_t i)
 	return helper_ask(b->killer.helper, word, pid, h->pidfd);
 }
 
+/* Who is in an account is told by its account; of anybody else it is said in the log alone. */
+static int notify(struct broker *b, uint32_t i)
+{
+	const struct candidate *of = &b->killer.roll.candidate[i];
+	struct account *a = of->account ? &b->account[of->account - 1] : NULL;
+	if (a && a->ledger && !a->damaged)
+		alert_send(b, a, ALERT_ACT);
+	return 0;
+}
+
 int deed_do(struct broker *b, const struct deed *d)
 {
 	switch (d->kind) {
@@ -58,6 +69,11 @@ int deed_do(struct broker *b, const struct deed *d)
 		return signal_send(b, d->candidate, SIGKILL);
 	case DEED_SIGNAL:
 		return end_ask(b, d);
+	case DEED_WARN:
+		alert_watch(b, d->watch, d->signal == PRESSURE_ACT ? ALERT_ACT : ALERT_WARN);
+		return 0;
+	case DEED_NOTIFY:
+		return notify(b, d->candidate);
 	case DEED_RELEASE:
 		return help_ask(b, RELEASE_WORD, d->candidate);
 	case DEED_RECLAIM:

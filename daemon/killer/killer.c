@@ -187,6 +187,8 @@ static void roll_refresh(struct broker *b)
 	if (is_due(b->now_ns, &k->walk_ns, hasty ? KILLER_HASTE_NS : KILLER_WALK_NS)) {
 		census_walk(b);
 		shared_count(b);
+		if (hasty)
+			census_locate(b, b->now_ns - min_u64(b->now_ns, KILLER_YOUNG_NS));
 	}
 	if (is_due(b->now_ns, &k->review_ns, hasty ? KILLER_HASTE_NS : KILLER_REVIEW_NS))
 		census_review(b, hasty ? KILLER_HASTY_REVIEW : KILLER_REVIEW);
@@ -250,12 +252,28 @@ static bool needs_measure(const struct watched *d, const struct watch_policy *p,
 	return d->ladder.step != LADDER_REST || d->ladder.gauge.pressure != PRESSURE_NONE || r->available <= act;
 }
 
+static bool is_getting_short(const struct watch_policy *p, const struct reading *r)
+{
+	return r->available <= max_u64(threshold_pages(&p->warn, r->total), threshold_pages(&p->act, r->total));
+}
+
+/* Before memory is short for the first time in a while: who runs, and where. */
+static void muster(struct broker *b)
+{
+	census_walk(b);
+	census_locate(b, 0);
+	shared_count(b);
+	b->killer.walk_ns = b->killer.muster_ns = b->now_ns;
+}
+
 void killer_step(struct broker *b, uint32_t w, const struct reading *r)
 {
 	struct killer *k = &b->killer;
 	struct watched *d = &k->watched[w];
 	const struct watch_policy *p = &b->config.watch[w];
 	victims_look(b, w);
+	if (is_getting_short(p, r) && b->now_ns - k->muster_ns >= KILLER_MUSTER_NS)
+		muster(b);
 	if (needs_measure(d, p, r))
 		census_measure(b);
 	script_clear(&k->script);

@@ -13,6 +13,8 @@ struct broker;
 
 #define KILLER_WALK_NS (1000 * 1000000ull)   /* /proc is gone through, while there is plenty */
 #define KILLER_HASTE_NS (10 * 1000000ull)    /* and while there is not */
+#define KILLER_YOUNG_NS (1000 * 1000000ull)  /* who came since may still be moved to its control group */
+#define KILLER_MUSTER_NS (50 * 1000000ull)   /* everybody may; while memory is short */
 #define KILLER_REVIEW_NS (1000 * 1000000ull) /* some are looked at again, as often as that */
 #define KILLER_REVIEW 2u		     /* how many */
 #define KILLER_HASTY_REVIEW 8u
@@ -32,7 +34,7 @@ struct killer {
 	const struct helper *helper; /* does what takes its time; NULL: nobody does */
 	int epoll; /* for the bells, or -1 */
 	uint32_t source;
-	uint64_t walk_ns, review_ns; /* when last done */
+	uint64_t walk_ns, review_ns, muster_ns; /* when last done */
 	bool hurries;
 	uint32_t rehearsed; /* with so many candidates */
 	struct watched watched[WATCHES];

@@ -29,6 +29,18 @@ struct solvent_figures {
  * pass over the account's members, about 10 us. */
 extern int solvent_query(struct solvent_figures *ret, size_t size) __attribute__((weak));
 
+/* Memory is getting short: of the account, which has come up to its `warn`; of the machine or the
+ * control group, which the broker watches; and there so far that somebody is about to be killed.
+ * A program that drops its caches now may be refused, or killed, later or never. */
+enum { SOLVENT_ALERT_BUDGET = 1, SOLVENT_ALERT_WARN, SOLVENT_ALERT_ACT };
+typedef void solvent_alert_fn(int level, void *context);
+
+/* Has `function` called at each alert, by a thread that is started for it and in which all signals
+ * are blocked; several at once may come as one, the last. Once a process; a child of fork asks
+ * again. 0; or -1 and errno: ENOTCONN, this process is in no account; EBUSY, it was asked before;
+ * or what pthread_create says. */
+extern int solvent_on_alert(solvent_alert_fn *function, void *context) __attribute__((weak));
+
 /* Is this process accounted? */
 static inline int solvent_attached(void)
 {

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* An account is told that memory is getting short: its own, by the budget, or everybody's. What
+ * Solaris and AIX call SIGDANGER. Three ways, each as far as somebody wants it: a word in the
+ * ledger that a program waits for (solvent_on_alert), a signal to whoever handles it, a command. */
+#pragma once
+
+#include "daemon/account.h"
+
+struct broker;
+
+/* Tells all members of the account. Not at a crossing before whoever must go has gone: it looks
+ * into /proc for who handles the signal. */
+void alert_send(struct broker *b, struct account *a, enum alert_level level);
+
+/* Tells it when it has come up to its `warn`; and again only when it was a sixteenth below. */
+void alert_budget(struct broker *b, struct account *a);
+#define ALERT_PARTS 16u
+
+/* Tells the accounts that have members in watch `w`. */
+void alert_watch(struct broker *b, uint32_t w, enum alert_level level);
+
+#define ALERT_WORD "command" /* the helper's task: "ACCOUNT\nLEVEL\nUSED\nLIMIT\nCOMMAND" */
+
+/* What the helper's child does: runs the command by the shell. */
+void alert_task(const char *text, int fd);
