@@ -13,9 +13,10 @@
  * with the partial one that makes the leaf. Every other change is one fetch-or or
  * fetch-and of bits that the caller owns, in words that others may share.
  *
- * `present` and `split` are hints to skip what is empty 64 at a time: a bit is set before
- * its pointer, so that whoever is cut off between the two (fork, a signal that never
- * returns) leaves a hint without a pointer, which is harmless, and never the reverse.
+ * `present`, `exempt` and `split` are hints to skip what is empty 64 at a time: a bit is set
+ * before its pointer or mark, so that whoever is cut off between the two (fork, a signal that
+ * never returns) leaves a hint without it, which is harmless, and never the reverse. Hardly
+ * anything is exempt, and every mmap and munmap asks.
  *
  * Read word_op and chunk_apply first. */
 #include "reserve/pagemap.h"
@@ -39,6 +40,7 @@ struct gib {
 
 struct pagemap_table {
 	uint64_t present[WORDS]; /* hint: may have a gib */
+	uint64_t exempt[WORDS];  /* hint: may have a mark of the exempt plane */
 	struct gib *gib[512];
 };
 
@@ -444,12 +446,19 @@ static uint64_t gib_apply(struct pagemap *m, struct gib *g, struct range r, word
 	return pages;
 }
 
+/* Where an operation has something to do. */
+static const uint64_t *op_hint(const struct pagemap_table *t, word_op *op)
+{
+	return op == clear_exempt || op == count_exempt ? t->exempt : t->present;
+}
+
 static uint64_t table_apply(struct pagemap *m, struct pagemap_table *t, struct range r, word_op *op)
 {
 	uint64_t pages = 0, base = r.at - r.at % TABLE_PAGES;
 	uint64_t end = (r.end - base + GIB_PAGES - 1) / GIB_PAGES;
-	uint64_t i = bits_next(t->present, 0, NULL, (r.at - base) / GIB_PAGES, end);
-	for (; i < end; i = bits_next(t->present, 0, NULL, i + 1, end)) {
+	const uint64_t *hint = op_hint(t, op);
+	uint64_t i = bits_next(hint, 0, NULL, (r.at - base) / GIB_PAGES, end);
+	for (; i < end; i = bits_next(hint, 0, NULL, i + 1, end)) {
 		uint64_t start = base + i * GIB_PAGES;
 		struct gib *g = gib_at(t, start);
 		struct range part = { max_u64(r.at, start) - start, min_u64(r.end - start, GIB_PAGES) };
@@ -481,10 +490,21 @@ static uint64_t range_count(const struct pagemap *m, struct range r, word_op *op
 	return range_apply((struct pagemap *)m, r, op);
 }
 
-static int64_t range_prepare_and_apply(struct pagemap *m, uintptr_t addr, uint64_t pages, word_op *op)
+/* Of a range that has its nodes. */
+static void exempt_hint(struct pagemap *m, struct range r)
 {
-	int r = pagemap_prepare(m, addr, pages);
-	return r < 0 ? r : (int64_t)range_apply(m, range_of(addr, pages), op);
+	for (; r.at < r.end; r.at = range_first(r, GIB_PAGES).end) {
+		uint64_t i = r.at / GIB_PAGES % 512;
+		word_set(&table_at(m, r.at)->exempt[i / 64], 1ull << i % 64);
+	}
+}
+
+/* Of a range that has its nodes. */
+static uint64_t range_set(struct pagemap *m, enum pagemap_plane plane, struct range r)
+{
+	if (plane == PAGEMAP_EXEMPT)
+		exempt_hint(m, r);
+	return range_apply(m, r, set_plane[plane]);
 }
 
 int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages)
@@ -509,12 +529,14 @@ int pagemap_stock(struct pagemap *m, uint64_t runs, uint64_t pages)
 
 int64_t pagemap_set(struct pagemap *m, enum pagemap_plane plane, uintptr_t addr, uint64_t pages)
 {
-	return range_prepare_and_apply(m, addr, pages, set_plane[plane]);
+	int r = pagemap_prepare(m, addr, pages);
+	return r < 0 ? r : (int64_t)range_set(m, plane, range_of(addr, pages));
 }
 
 int64_t pagemap_pay(struct pagemap *m, uintptr_t addr, uint64_t pages)
 {
-	return range_prepare_and_apply(m, addr, pages, pay);
+	int r = pagemap_prepare(m, addr, pages);
+	return r < 0 ? r : (int64_t)range_apply(m, range_of(addr, pages), pay);
 }
 
 uint64_t pagemap_clear(struct pagemap *m, enum pagemap_plane plane, uintptr_t addr, uint64_t pages)
@@ -567,9 +589,10 @@ static uint64_t gib_find(const struct gib *g, enum pagemap_plane plane, struct r
 static uint64_t table_find(const struct pagemap_table *t, enum pagemap_plane plane, struct range r, bool marked)
 {
 	uint64_t base = r.at - r.at % TABLE_PAGES, gibs = (r.end - base + GIB_PAGES - 1) / GIB_PAGES;
+	const uint64_t *hint = plane == PAGEMAP_EXEMPT ? t->exempt : t->present;
 	while (r.at < r.end) {
 		uint64_t i = (r.at - base) / GIB_PAGES, start;
-		i = marked ? bits_next(t->present, 0, NULL, i, gibs) : i;
+		i = marked ? bits_next(hint, 0, NULL, i, gibs) : i;
 		start = base + i * GIB_PAGES;
 		if (start >= r.end)
 			return r.end;
@@ -658,7 +681,7 @@ static void run_drop(struct pagemap *m, enum pagemap_plane plane, struct range r
 	uint64_t dropped = 0;
 	bool inside = run.at < run.end && run.end <= PAGEMAP_PAGES;
 	if (inside && range_prepare(m, run, MUST_NOT_FAIL) == 0)
-		dropped = range_apply(m, run, set_plane[plane]);
+		dropped = range_set(m, plane, run);
 	if (plane == PAGEMAP_CHARGED)
 		__atomic_fetch_add(&m->stranded, run.end - run.at - dropped, __ATOMIC_RELAXED);
 }

@@ -25,7 +25,7 @@ TestSuite(pagemap, .timeout = 60);
 #define CHARGED PAGEMAP_CHARGED
 #define EXEMPT PAGEMAP_EXEMPT
 #define ALL_CHARGED(m) pagemap_count(m, CHARGED, 0, PAGEMAP_PAGES)
-#define FIRST_NODES (2 * (64 + 512 * 8) + 2 * 64) /* a table and a gib */
+#define FIRST_NODES (2 * (64 + 512 * 8) + 3 * 64) /* a table and a gib */
 #define LEAF_BYTES 128
 
 /* The hook: blocks from the kernel, until it is told to refuse. */
@@ -101,6 +101,25 @@ Test(pagemap, keeps_the_planes_apart)
 	cr_assert_eq(pagemap_count(m, EXEMPT, BASE, 100), 8);
 	cr_assert_eq(pagemap_clear(m, EXEMPT, BASE, 6), 2);
 	cr_assert_eq(pagemap_count(m, CHARGED, BASE, 100), 8);
+}
+
+/* The four ways a mark gets there: in a leaf that was there, as whole chunks, moved, copied. */
+Test(pagemap, finds_what_is_exempt_in_any_gib)
+{
+	struct pagemap *m = map_new();
+	uintptr_t to = BASE + 300 * GIB;
+	struct pagemap_run run;
+	pagemap_set(m, CHARGED, BASE + GIB - PAGE_BYTES, PAGES(3 * GIB));
+	cr_assert_eq(pagemap_set(m, EXEMPT, BASE + GIB - PAGE_BYTES, 1), 1);
+	cr_assert_eq(pagemap_set(m, EXEMPT, BASE + 3 * GIB, PAGES(2 * GIB)), PAGES(2 * GIB));
+	cr_assert_eq(pagemap_count(m, EXEMPT, BASE, PAGES(TIB)), PAGES(2 * GIB) + 1);
+	pagemap_copy(m, BASE + GIB - PAGE_BYTES, to, 1);
+	pagemap_move(m, BASE + 3 * GIB, to + 70 * GIB, PAGES(2 * GIB));
+	cr_assert(pagemap_next(m, EXEMPT, BASE + GIB, &run) && run.addr == to && run.pages == 1);
+	cr_assert(pagemap_next(m, EXEMPT, to + GIB, &run) && run.addr == to + 70 * GIB && run.pages == PAGES(2 * GIB));
+	cr_assert_eq(pagemap_clear(m, EXEMPT, to, PAGES(100 * GIB)), PAGES(2 * GIB) + 1);
+	cr_assert_eq(pagemap_clear(m, EXEMPT, BASE, PAGES(TIB)), 1);
+	cr_assert(!pagemap_next(m, EXEMPT, 0, &run));
 }
 
 Test(pagemap, pays_for_what_is_neither_charged_nor_exempt)
