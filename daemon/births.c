@@ -58,20 +58,26 @@ bool births_are_due(const struct account *a)
 	return a->doubts > 0 || a->orphans > 0 || births_have_rung(a);
 }
 
-void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
-		  int pidfd)
+void births_enter_as(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
+		     int pidfd, const struct proc_stat *st)
 {
 	struct slot *slot = &a->ledger->slot[s];
-	struct proc_stat st = { 0 };
-	proc_stat(pid, &st);
-	__atomic_store_n(&slot->start_ticks, st.start_ticks, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->start_ticks, st->start_ticks, __ATOMIC_RELAXED);
 	CRASH_POINT(ENTER_DATED);
 	__atomic_store_n(&slot->uid, uid, __ATOMIC_RELAXED);
-	memcpy(slot->comm, st.comm, sizeof slot->comm);
+	memcpy(slot->comm, st->comm, sizeof slot->comm);
 	if (__atomic_load_n(&slot->joined_ns, __ATOMIC_RELAXED) == 0)
 		__atomic_store_n(&slot->joined_ns, clock_ns(CLOCK_REALTIME), __ATOMIC_RELAXED);
 	CRASH_POINT(ENTER_WRITTEN);
-	member_watch(b, a, s, word, pid, pidfd, st.start_ticks);
+	member_watch(b, a, s, word, pid, pidfd, st->start_ticks);
+}
+
+void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
+		  int pidfd)
+{
+	struct proc_stat st = { 0 };
+	proc_stat(pid, &st);
+	births_enter_as(b, a, s, word, pid, uid, pidfd, &st);
 }
 
 /* Looked at again later; true when it has been like this for `patience_ns`. */
@@ -161,10 +167,10 @@ static enum verdict claim_connect(const struct claim *c, const struct proc_stat 
 	return maps > 0 ? VERDICT_OURS : maps == 0 ? VERDICT_STRANGER : VERDICT_GONE;
 }
 
-/* `ret_pidfd` stays open, the caller's, when the verdict is OURS; it may be -1 even then. */
-static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
+/* `ret_pidfd` stays open, the caller's, when the verdict is OURS; it may be -1 even then. What
+ * `ret_stat` says is then of that process. */
+static enum verdict claim_judge(const struct claim *c, int *ret_pidfd, struct proc_stat *ret_stat)
 {
-	struct proc_stat st;
 	int pidfd = pidfd_open(c->pid, 0);
 	if (pidfd < 0 && errno != EMFILE && errno != ENFILE) {
 		attention_pay(c->account, ATTENTION_GONE_NS);
@@ -172,9 +178,10 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 	}
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	/* The pidfd first and asked last: what was read between belongs to its process. */
-	bool gone = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, &st) != 0;
+	bool gone = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, ret_stat) != 0;
 	enum verdict verdict = gone ? VERDICT_GONE :
-			       claim_conflicts(c, st.start_ticks) ? VERDICT_GONE : claim_connect(c, &st);
+			       claim_conflicts(c, ret_stat->start_ticks) ? VERDICT_GONE :
+									   claim_connect(c, ret_stat);
 	if (pidfd >= 0 && pidfd_is_gone(pidfd))
 		verdict = VERDICT_GONE;
 	if (verdict == VERDICT_OURS) {
@@ -189,20 +196,19 @@ static enum verdict claim_judge(const struct claim *c, int *ret_pidfd)
 
 /* What was unseen of it when the last broker looked; of a child, what is unseen of its
  * parent. Until it is counted itself. */
-static void unseen_resume(const struct claim *c)
+static void unseen_resume(const struct claim *c, const struct proc_stat *st)
 {
 	struct account *a = c->account;
-	struct proc_stat st;
 	uint32_t pages = __atomic_load_n(&a->ledger->slot[c->s].unseen, __ATOMIC_RELAXED);
 	const struct member *parent = NULL;
 	if (SLOT_STATE(c->word) == SLOT_UNATTACHED) {
 		unseen_take_over(a, c->s);
 		return;
 	}
-	if (!c->inherited)
-		parent = proc_stat(c->pid, &st) == 0 ? registry_find(c->broker, a, st.parent) : NULL;
-	if (!c->inherited)
+	if (!c->inherited) {
+		parent = registry_find(c->broker, a, st->parent);
 		pages = parent && !parent->unattached ? parent->unseen : 0;
+	}
 	unseen_set(c->broker, a, c->s, pages);
 }
 
@@ -217,16 +223,17 @@ static void claim_settle(const struct claim *c)
 		return;
 	}
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
+	struct proc_stat st;
 	int pidfd;
-	enum verdict verdict = claim_judge(c, &pidfd); /* model: claim_settle */
+	enum verdict verdict = claim_judge(c, &pidfd, &st); /* model: claim_settle */
 	if (a->damaged)
 		return;
 	if (verdict == VERDICT_OURS) {
 		uid_t uid = 0;
 		proc_uid(c->pid, &uid);
-		births_enter(c->broker, a, c->s, c->word, c->pid, uid, pidfd);
+		births_enter_as(c->broker, a, c->s, c->word, c->pid, uid, pidfd, &st);
 		a->member[c->s].guessed = embryo;
-		unseen_resume(c);
+		unseen_resume(c, &st);
 		return;
 	}
 	/* The slot of a dead child is settled at once, unless its parent lives and may be

@@ -6,6 +6,7 @@
 #include "daemon/account.h"
 
 struct broker;
+struct proc_stat;
 
 /* Has the doorbell moved since the last look? */
 bool births_have_rung(const struct account *a);
@@ -47,3 +48,7 @@ int32_t births_pid(const struct account *a, uint32_t s, uint64_t word);
 /* Watches `pid`, of user `uid`, in slot `s` from now on, and writes down who it is. */
 void births_enter(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
 		  int pidfd);
+
+/* The same when its /proc/PID/stat has been read, which is dear, and is known to be its own. */
+void births_enter_as(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, uid_t uid,
+		     int pidfd, const struct proc_stat *st);

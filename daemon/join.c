@@ -247,7 +247,7 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 			return STATUS_NOT_MEMBER;
 		__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
 		CRASH_POINT(ADOPT_NAMED);
-		births_enter(b, a, s, word, peer->pid, peer->uid, pidfd);
+		births_enter_as(b, a, s, word, peer->pid, peer->uid, pidfd, &st);
 		foreign_mark(a, s, peer->pid);
 	}
 	reply_fill(b, a, s, peer->pid, r);
