@@ -25,31 +25,39 @@ static void denied_say(const char *what, const char *instead, int error)
 	log_info("%s: %s; %s", what, strerror(error), instead);
 }
 
-static void score_lower(void)
+static int nice_denied, score_denied; /* errors of the start, said when it is over */
+
+static bool score_is_low(void)
+{
+	char text[16] = "";
+	return proc_text(proc_file(getpid(), "oom_score_adj"), text, sizeof text) > 0 && text[0] == '-';
+}
+
+/* A service manager may have lowered it already (OOMScoreAdjust=). */
+static int score_lower(void)
 {
 	int fd = openat(proc_descriptor(), "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, ADJ, sizeof ADJ - 1) == (ssize_t)sizeof ADJ - 1) {
-		close(fd);
-		return;
-	}
-	int error = errno;
-	char text[16] = "";
-	ssize_t n = proc_text(proc_file(getpid(), "oom_score_adj"), text, sizeof text);
+	int error = fd < 0 || write(fd, ADJ, sizeof ADJ - 1) != (ssize_t)sizeof ADJ - 1 ? errno : 0;
 	if (fd >= 0)
 		close(fd);
-	/* A service manager may have lowered it already (OOMScoreAdjust=). */
-	if (n > 0 && text[0] != '-')
-		denied_say("oom_score_adj cannot be lowered", "the kernel's killer may take this broker "
-			   "(systemd: OOMScoreAdjust=-999)", error);
+	return error && score_is_low() ? 0 : error;
 }
 
 void armour_raise(void)
 {
-	errno = 0;
-	if (getpriority(PRIO_PROCESS, 0) > NICE && setpriority(PRIO_PROCESS, 0, NICE) != 0)
+	bool low = getpriority(PRIO_PROCESS, 0) > NICE;
+	nice_denied = low && setpriority(PRIO_PROCESS, 0, NICE) != 0 ? errno : 0;
+	score_denied = score_lower();
+}
+
+void armour_say(void)
+{
+	if (nice_denied)
 		denied_say("priority cannot be raised", "it may be late where all processors are busy (systemd: Nice=-10)",
-			   errno);
-	score_lower();
+			   nice_denied);
+	if (score_denied)
+		denied_say("oom_score_adj cannot be lowered", "the kernel's killer may take this broker "
+			   "(systemd: OOMScoreAdjust=-999)", score_denied);
 }
 
 void armour_hurry(bool hurry)

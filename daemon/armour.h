@@ -5,8 +5,9 @@
 
 #include "include/base.h"
 
-/* Priority and oom_score_adj, while we have the privileges for it. */
+/* Priority and oom_score_adj, while we have the privileges for it; and what was denied. */
 void armour_raise(void);
+void armour_say(void);
 
 /* Locks what is resident of the program, its tables, libc and the stack: not mlockall(2), which
  * would lock tables for 400,000 members and every ledger. What was touched since the last time is

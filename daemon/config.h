@@ -44,8 +44,8 @@ struct warning {
 struct config_account {
 	char name[ACCOUNT_NAME_BYTES];
 	struct policy policy;
-	struct warning warning;
 	struct admission admission;
+	struct warning warning;
 };
 
 struct config {

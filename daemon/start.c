@@ -233,6 +233,7 @@ static int prepare(const struct options *o, int inherited, struct kept *kept)
 /* What the start took and nothing takes again goes; the rest stays, and is all there is. */
 static void armour_put_on(void)
 {
+	armour_say();
 	malloc_trim(0);
 	armour_shed(&config, sizeof config);
 	armour_forget();

@@ -323,8 +323,8 @@ fuser_of() {
 	[ "$(id -u)" = 0 ] || skip "only root has something to give up"
 	broker
 	# CAP_DAC_READ_SEARCH, CAP_KILL, CAP_IPC_LOCK, CAP_SYS_PTRACE
-	grep -qx 'CapEff:[[:space:]]*0000000000084024' "/proc/$broker/status"
-	grep -qx 'CapPrm:[[:space:]]*0000000000084024' "/proc/$broker/status"
+	grep -qx 'CapEff:[[:space:]]*0000000000884024' "/proc/$broker/status"
+	grep -qx 'CapPrm:[[:space:]]*0000000000884024' "/proc/$broker/status"
 }
 
 @test "a broker that is killed is succeeded by one that knows the members" {

@@ -52,6 +52,7 @@ struct candidate {
 
 	/* pages that its death returns, as of the last look */
 	uint32_t held; /* private, and swapped out */
+	uint32_t shared; /* with its family: copies of a fork that nobody has written to */
 	uint32_t cpu_s;	/* it has worked */
 };
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/count.h"
 #include "daemon/killer/group.h"
 #include "daemon/killer/hash.h"
 
@@ -202,12 +203,17 @@ static void candidate_describe(const struct broker *b, const struct portrait *p,
 
 /* --- what it holds --- */
 
+struct statm {
+	uint32_t private, shared; /* resident pages */
+};
+
 /* "size resident shared ...", man 5 proc_pid_statm: what is resident and not shared is private. */
-static bool statm_parse(const char *text, uint32_t *ret_held)
+static bool statm_parse(const char *text, struct statm *ret)
 {
 	char *at;
 	uint64_t size = strtoull(text, &at, 10), resident = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
-	*ret_held = (uint32_t)min_u64(resident > shared ? resident - shared : 0, PAGES_MAX);
+	ret->private = (uint32_t)min_u64(resident > shared ? resident - shared : 0, PAGES_MAX);
+	ret->shared = (uint32_t)min_u64(shared, PAGES_MAX);
 	return size != 0;
 }
 
@@ -224,12 +230,12 @@ static int thread_statm(int32_t pid)
 		return -1;
 	for (int32_t tid; fd < 0 && (tid = proc_walk_next(&w)) != 0;) {
 		char text[256];
-		uint32_t held;
+		struct statm s;
 		snprintf(path, sizeof path, "%d/task/%d/statm", pid, tid);
 		fd = openat(proc_descriptor(), path, O_RDONLY | O_CLOEXEC);
 		ssize_t n = fd >= 0 ? pread(fd, text, sizeof text - 1, 0) : 0;
 		text[n > 0 ? n : 0] = '\0';
-		if (fd >= 0 && !statm_parse(text, &held)) {
+		if (fd >= 0 && !statm_parse(text, &s)) {
 			close(fd);
 			fd = -1;
 		}
@@ -248,14 +254,41 @@ static ssize_t statm_read(const struct handle *h, int32_t pid, char *text, size_
 	return r < 0 ? -errno : r == 0 ? -ESRCH : r;
 }
 
+static bool has_changed(uint32_t now, uint32_t then)
+{
+	return now > then + then / 16 || now < then - then / 16;
+}
+
+static void pages_count(const struct candidate *of, struct handle *h, const struct statm *now)
+{
+	uint64_t alone, resident = (uint64_t)now->private + now->shared;
+	bool counted = resident >= CENSUS_COUNTED_LEAST && resident <= CENSUS_COUNTED_MOST;
+	if (!counted)
+		h->correction = 0;
+	if (!counted || !(has_changed(now->private, h->private_then) || has_changed(now->shared, h->shared_then)) ||
+	    count_alone(of->pid, &alone) != 0)
+		return;
+	h->private_then = now->private;
+	h->shared_then = now->shared;
+	h->correction = (int32_t)((int64_t)alone - now->private);
+}
+
+static void held_set(struct candidate *of, const struct handle *h, const struct statm *s)
+{
+	int64_t held = (int64_t)s->private + h->correction;
+	of->held = (uint32_t)min_u64(held > 0 ? (uint64_t)held : 0, PAGES_MAX);
+	of->shared = h->correction < 0 ? (uint32_t)min_u64((uint64_t)-(int64_t)h->correction, s->private) : 0;
+}
+
 /* False: it is gone. */
 static bool candidate_measure(struct census *c, struct candidate *of, struct handle *h)
 {
 	char text[256];
+	struct statm s = { 0, 0 };
 	ssize_t n = statm_read(h, of->pid, text, sizeof text);
 	if (n == -ESRCH || n == -ENOENT)
 		return false;
-	if (n > 0 && !statm_parse(text, &of->held) && of->exempt == EXEMPT_NOT) {
+	if (n > 0 && !statm_parse(text, &s) && of->exempt == EXEMPT_NOT) {
 		int fd = thread_statm(of->pid);
 		if (fd < 0)
 			return !(h->pidfd >= 0 && pidfd_is_gone(h->pidfd));
@@ -264,9 +297,21 @@ static bool candidate_measure(struct census *c, struct candidate *of, struct han
 			close(h->statm);
 		h->statm = fd;
 		if (statm_read(h, of->pid, text, sizeof text) > 0)
-			statm_parse(text, &of->held);
+			statm_parse(text, &s);
 	}
+	held_set(of, h, &s);
 	return true;
+}
+
+/* At leisure: its pages one by one. */
+static void candidate_count(struct candidate *of, struct handle *h)
+{
+	char text[256];
+	struct statm s;
+	if (statm_read(h, of->pid, text, sizeof text) <= 0 || !statm_parse(text, &s))
+		return;
+	pages_count(of, h, &s);
+	held_set(of, h, &s);
 }
 
 /* Who is in which account now. */
@@ -384,6 +429,8 @@ static void review(struct broker *b, uint32_t i)
 		census_is_gone(b, i);
 	else
 		candidate_describe(b, &p, of);
+	if (of->pid != 0 && of->exempt == EXEMPT_NOT)
+		candidate_count(of, &c->handle[i]);
 	c->handle[i].known_ns = b->now_ns;
 }
 

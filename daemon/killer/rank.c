@@ -165,7 +165,7 @@ static void standing_fill(const struct roll *roll, uint32_t i, uint32_t grain, s
 	uint8_t rule = rule_of[i];
 	*s = (struct standing){ .candidate = i, .count = 1, .rule = rule, .borrower = c->borrower,
 				.order = rule < RULES ? roll->rule[rule].order : ORDER_LAST,
-				.returns = c->held, .cpu_s = c->cpu_s, .start_ticks = c->start_ticks,
+				.returns = c->held, .shared = c->shared, .cpu_s = c->cpu_s, .start_ticks = c->start_ticks,
 				.pid = c->pid, .grain = grain, .key = together_key(roll, i) };
 }
 
@@ -181,6 +181,7 @@ static void standing_join(const struct roll *roll, uint32_t i, struct standing *
 	s->count++;
 	s->returns = (uint32_t)min_u64((uint64_t)s->returns + c->held, PAGES_MAX);
 	s->cpu_s += c->cpu_s;
+	s->shared = (uint32_t)max_u64(s->shared, c->shared);
 	s->borrower &= c->borrower;
 	if (is_elder(c, &roll->candidate[s->candidate])) {
 		s->candidate = i;
@@ -189,12 +190,21 @@ static void standing_join(const struct roll *roll, uint32_t i, struct standing *
 	}
 }
 
-/* Does the whole account go? Then what it shares comes back, too. */
+/* Does the whole account go, or the whole family? Then what they share comes back, too. */
+static uint32_t shared_returned(const struct roll *roll, const struct standing *s)
+{
+	const struct candidate *c = &roll->candidate[s->candidate];
+	enum rule_unit unit = s->rule < RULES ? roll->rule[s->rule].unit : UNIT_PROCESS;
+	if (unit == UNIT_ACCOUNT && c->account)
+		return roll->stake[c->account - 1].shared;
+	const struct sum *family = unit == UNIT_FAMILY && c->image ? tally_find(&holdings, unit_key(c, UNIT_FAMILY)) : NULL;
+	return family && family->count == s->count ? s->shared : 0;
+}
+
 static void standing_finish(const struct roll *roll, struct standing *s, uint32_t floor)
 {
 	const struct candidate *c = &roll->candidate[s->candidate];
-	if (s->rule < RULES && roll->rule[s->rule].unit == UNIT_ACCOUNT && c->account)
-		s->returns = (uint32_t)min_u64((uint64_t)s->returns + roll->stake[c->account - 1].shared, PAGES_MAX);
+	s->returns = (uint32_t)min_u64((uint64_t)s->returns + shared_returned(roll, s), PAGES_MAX);
 	s->over = over_guarantee(roll, c, s->returns);
 	if (s->reason == STANDING_RANKED && s->returns < floor)
 		s->reason = STANDING_LITTLE;

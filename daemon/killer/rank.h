@@ -15,7 +15,7 @@
  * innocent, kill one, kill whom the user expects (mm/oom_kill.c before 2.6.36).
  *
  * What its end returns: private and swapped pages. What it shares is returned when the last one
- * goes: it counts for an account that goes whole. */
+ * goes: it counts, once, for a family or an account that goes whole. */
 #pragma once
 
 #include "daemon/killer/candidate.h"
@@ -44,6 +44,7 @@ struct standing {
 	uint8_t rule;	    /* RULES: none */
 	uint8_t order, borrower;
 	uint32_t over, returns; /* pages */
+	uint32_t shared;	/* the most that one of them shares with its family */
 	uint32_t cpu_s;
 	uint64_t start_ticks;
 	uint64_t key; /* of what goes together */

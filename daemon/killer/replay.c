@@ -98,9 +98,9 @@ static bool row_take(const char *line)
 	int adj, at = 0;
 	struct candidate c = { .pid = 0 };
 	if (sscanf(line,
-		   "row %u %d %d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %u %d %u %u %u %u %u %u %n", &i, &c.pid,
+		   "row %u %d %d %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %u %d %u %u %u %u %u %u %u %n", &i, &c.pid,
 		   &c.parent, &c.start_ticks, &c.image, &c.cgroup, &c.rules, &c.user, &adj, &account, &watches, &exempt,
-		   &borrower, &c.held, &c.cpu_s, &at) < 15 || i >= ROLL || account > BOOKS_ACCOUNTS || c.pid <= 0)
+		   &borrower, &c.held, &c.shared, &c.cpu_s, &at) < 16 || i >= ROLL || account > BOOKS_ACCOUNTS || c.pid <= 0)
 		return false;
 	c.adj = (int16_t)adj;
 	c.account = (uint16_t)account;

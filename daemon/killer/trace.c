@@ -104,9 +104,9 @@ static struct candidate given(const struct candidate *c)
 static void row_put(struct trace *t, uint32_t i, const struct candidate *c)
 {
 	put(t,
-	    "row %u %d %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %u %d %u %u %u %u %u %u %s\n", i, c->pid,
+	    "row %u %d %d %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %u %d %u %u %u %u %u %u %u %s\n", i, c->pid,
 	    c->parent, c->start_ticks, c->image, c->cgroup, c->rules, c->user, c->adj, c->account, c->watches, c->exempt,
-	    c->borrower, c->held, c->cpu_s, c->comm);
+	    c->borrower, c->held, c->shared, c->cpu_s, c->comm);
 }
 
 static void rows_put(struct trace *t, const struct roll *roll)

@@ -9,7 +9,7 @@
  *   rule I managed borrower over action unit signal order grace deadline line patterns
  *   stake I guarantee shared rules
  *   unmanaged rules
- *   row I pid parent start image cgroup rules user adj account watches exempt borrower held cpu comm
+ *   row I pid parent start image cgroup rules user adj account watches exempt borrower held shared cpu comm
  *   free I
  *   step W dry now total available swap-total swap-free
  *   > what was to be done, or said
