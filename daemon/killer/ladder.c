@@ -104,16 +104,19 @@ static void victim_kill(struct climb *c, const char *why)
 }
 
 /* Memory that will not last for what is left of the grace is no time to be patient. */
-static const char *haste(const struct climb *c, uint64_t grace_ns)
+static const char *memory_hurries(const struct climb *c, uint64_t grace_ns)
 {
 	const struct gauge *g = &c->l->gauge;
-	if (c->l->rule.signal == SIGKILL)
-		return "its rule asks nobody";
 	if (g->last.available <= threshold_pages(&c->policy->act, g->last.total) / 2)
 		return "half of act is gone";
 	if (gauge_lasts_ns(g) < grace_ns)
 		return "memory does not last for its grace";
 	return NULL;
+}
+
+static const char *haste(const struct climb *c, uint64_t grace_ns)
+{
+	return c->l->rule.signal == SIGKILL ? "its rule asks nobody" : memory_hurries(c, grace_ns);
 }
 
 /* --- a victim is in flight --- */
@@ -254,9 +257,32 @@ static void next_take(struct climb *c)
 	}
 }
 
+/* Does somebody end for another watch whose memory is this one's, too? Who was only asked is not
+ * relied upon in a hurry. */
+static bool others_end(const struct climb *c)
+{
+	bool hurry = memory_hurries(c, RULE_GRACE_NS) != NULL;
+	if (c->l->gauge.pressure != PRESSURE_ACT)
+		return false;
+	for (uint32_t i = 0; i < c->roll->n; i++) {
+		const struct candidate *of = &c->roll->candidate[i];
+		if (of->pid != 0 && of->victim != 0 && of->victim != c->w + 1 && (of->watches >> c->w & 1) &&
+		    (of->phase == PHASE_KILLED || (of->phase == PHASE_TOLD && !hurry)))
+			return true;
+	}
+	return false;
+}
+
 /* Is the memory of the last one back, or has it had its time? */
 static void settle_look(struct climb *c)
 {
+	if (others_end(c)) {
+		c->l->settled = UINT64_MAX;
+		step_to(c, LADDER_SETTLE, c->policy->settle_ns);
+		return;
+	}
+	if (c->l->step == LADDER_REST)
+		return;
 	if (c->now_ns >= c->l->until_ns || c->l->gauge.last.available >= c->l->settled)
 		step_to(c, LADDER_REST, 0);
 }
@@ -337,9 +363,9 @@ void ladder_climb(struct ladder *l, struct roll *roll, uint32_t w, const struct 
 	struct climb c = { .l = l, .roll = roll, .policy = p, .script = ret, .now_ns = r->now_ns, .w = w, .dry = dry };
 	gauge_read(&l->gauge, p, r);
 	bool warn = pressure_look(&c);
-	if (l->step == LADDER_SETTLE)
+	if (l->step == LADDER_REST || l->step == LADDER_SETTLE)
 		settle_look(&c);
-	else if (l->step != LADDER_REST)
+	else
 		flight_look(&c);
 	if (l->gauge.pressure == PRESSURE_ACT && l->step == LADDER_REST)
 		next_take(&c);
