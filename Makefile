@@ -52,6 +52,7 @@ STRESS  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/stress_*.c))
 PROBES  := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/probes/*.c))
 PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/programs/*.c))
 BENCH   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/bench/*.c))
+ARENA_TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/arena/*.c))
 FUZZERS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(filter-out tests/fuzz_main.c tests/fuzz_world.c,$(wildcard tests/fuzz_*.c)))
 # The exact test: one program that runs under the shim, one that starts it, libraries to load.
 EXACT   := $(addprefix $(BUILD)/tests/exact/,exact drive small.so large.so)
@@ -114,6 +115,8 @@ $(BUILD)/tests/exact/%.so: $(BUILD)/tests/exact/library/%.o
 $(PROBES) $(PROGRAMS): %: %.o
 	$(Q)$(LINK) -o $@ $< -lutil -ldl
 
+$(ARENA_TOOLS): %: %.o
+	$(Q)$(LINK) -o $@ $<
 $(BENCH): %: %.o $(RESERVE)
 	$(Q)$(LINK) -o $@ $^
 
@@ -207,6 +210,13 @@ bench: packages-bench
 	$(Q)$(MAKE) -s --no-print-directory all $(BENCH)
 	$(Q)tests/bench/bench.py --build $(BUILD) $(BENCH_OPTIONS) $(BENCH_GROUPS)
 
+# Who is killed when memory runs out, and how soon: Solvent, its peers and the kernel (as root).
+# ARENA="basic fast" chooses scenarios, ARENA_OPTIONS="--killers earlyoom,solventd" and more.
+ARENA_RUNS ?= 20
+arena: packages-arena
+	$(Q)$(MAKE) -s --no-print-directory all $(ARENA_TOOLS)
+	$(Q)PYTHONDONTWRITEBYTECODE=1 tests/arena/arena.py --build $(BUILD) --runs $(ARENA_RUNS) $(ARENA_OPTIONS) $(ARENA)
+
 demo: packages-build
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tests/demo.sh
@@ -262,6 +272,7 @@ help:
 	@echo 'make fuzz       hostile input, with clang: FUZZ_SECONDS=60 FUZZ="ledger message ..."'
 	@echo 'make model      every order of steps of the ledger protocol, with spin: MODEL=quick|ci|full'
 	@echo 'make bench      what it costs beside its peers: BENCH_GROUPS="calls redis" BENCH_SUITE=DIR'
+	@echo 'make arena      who is killed when memory runs out, beside its peers: ARENA="basic fast" ARENA_RUNS=20'
 	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|inject|fuzz chooses a build tree'
 
@@ -269,6 +280,6 @@ ifndef V
 Q = @$(if $(filter %.o,$@),echo "  CC   $<";,$(if $(filter $(BUILD)/%,$@),echo "  LD   $@";))
 endif
 FORCE:
-.PHONY: all check check-programs check-suites check-exact check-inject check-storm model fuzz fuzzers bench demo headers rooms steps exports crashless man install clean format help FORCE
+.PHONY: all check check-programs check-suites check-exact check-inject check-storm model fuzz fuzzers bench arena demo headers rooms steps exports crashless man install clean format help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""The table, and the same as JSON."""
+import json
+import math
+import statistics
+
+
+def quantile(values, part):
+    return sorted(values)[max(0, math.ceil(part * len(values)) - 1)]
+
+
+def spread_text(values):
+    """median / p99 / most, of those that there are."""
+    values = [v for v in values if v is not None]
+    if not values:
+        return "never"
+    return f"{statistics.median(values):.1f} / {quantile(values, 0.99):.1f} / {max(values):.1f}"
+
+
+def row(scenario, killer, runs):
+    count = lambda name: sum(bool(r[name]) for r in runs)
+    cells = [scenario, killer, len(runs), count("right"), sum(r["innocents"] for r in runs), count("kernel_first"),
+             f"{statistics.mean(len(r['victims']) for r in runs):.1f}", spread_text([r["to_signal_ms"] for r in runs]),
+             spread_text([r["to_freed_ms"] for r in runs])]
+    heard = [r["owner_death"] for r in runs if r["owner_death"] is not None]
+    notes = [f"EOWNERDEAD in {sum(heard)} of {len(heard)}"] if heard else []
+    if not all(r["killer_lived"] for r in runs):
+        notes.append(f"it ended itself in {sum(not r['killer_lived'] for r in runs)}")
+    return cells + ["; ".join(notes)]
+
+
+def table(heads, rows):
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join(lines + ["| " + " | ".join(str(c) for c in r) + " |" for r in rows])
+
+
+RUNS = ["scenario", "killer", "runs", "right victim", "innocents", "kernel first", "died a run",
+        "crossing to signal, ms (median / p99 / most)", "crossing to freed, ms", ""]
+IDLES = ["killer", "processes", "resident KiB", "locked KiB", "% of a processor"]
+
+
+def page(results):
+    rows = [row(s, k, runs) for s, by_killer in results["runs"].items() for k, runs in by_killer.items() if runs]
+    parts = [table(RUNS, rows)] if rows else []
+    if results["idle"]:
+        parts.append(table(IDLES, [[k, *figures.values()] for k, figures in results["idle"].items()]))
+    parts += [f"Not run: {what}: {why}" for what, why in results["lacking"].items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def save(folder, results):
+    with open(folder + "/arena.json", "w", encoding="utf-8") as f:
+        json.dump(results, f, indent=1)
+    with open(folder + "/arena.md", "w", encoding="utf-8") as f:
+        f.write(page(results))
