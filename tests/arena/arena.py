@@ -30,7 +30,7 @@ def options_read():
     parser.add_argument("--killers", default=",".join(killers.ALL), help="%(default)s")
     parser.add_argument("--how", default=None, help=f"of Solvent's rule ({killers.Solventd.HOW})")
     parser.add_argument("--host-pids", action="store_true",
-                        help="no process ids of their own: only with a killer that kills by rule, of Solvent's")
+                        help="Solvent sees the whole machine, as in service; a rule keeps it to the arena")
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
     options.scenarios = options.scenarios or names
@@ -41,32 +41,31 @@ def options_read():
     for name in options.killers:
         if name not in killers.ALL:
             parser.error(f"no killer {name}: one of {', '.join(killers.ALL)}")
-        if options.host_pids and name not in ("kernel", "solventd"):
-            parser.error(f"--host-pids: {name} would kill whomever it finds")
     return options
 
 
 class Arena:
     def __init__(self, options, world):
         self.options, self.world, self.dice = options, world, random.Random(options.seed)
-        self.killers = [killers.ALL[k](options.how) if k == "solventd" else killers.ALL[k]() for k in options.killers]
+        self.killers = [killers.ALL[k](options.how, options.host_pids) if k == "solventd" else killers.ALL[k]() for k in options.killers]
         self.results = {"thresholds": {"warn": killers.WARN, "act": killers.ACT, "hard": killers.HARD},
-                        "runs": {s: {} for s in options.scenarios if s != "idle"}, "idle": {}, "lacking": {}}
+                        "runs": {s: {} for s in options.scenarios if s != "idle"}, "idle": {}, "lacking": []}
+        self.lacking = self.results["lacking"] # who, in what, and why
 
     def attempt(self, what, killer, work):
         """What it gives, or None and a reason among what is lacking."""
         try:
             return work()
         except killers.Cannot as reason:
-            self.results["lacking"][f"{killer.name} ({what})"] = str(reason)
+            self.lacking.append([killer.name, what, str(reason)])
         except (RuntimeError, OSError, StopIteration) as error:
             print(f"  {what} with {killer.name}: {error!r}", file=sys.stderr, flush=True)
-            self.results["lacking"][f"a run of {killer.name} ({what})"] = str(error)
+            self.lacking.append([f"a run of {killer.name}", what, str(error)])
         return None
 
     def bout(self, scenario, killer):
         runs = self.results["runs"][scenario.name].setdefault(killer.name, [])
-        if f"{killer.name} ({scenario.name})" in self.results["lacking"]:
+        if any(lack[:2] == [killer.name, scenario.name] for lack in self.lacking):
             return
         seen = self.attempt(scenario.name, killer, lambda: bout.run(self.world, scenario, killer, self.dice))
         if seen:
@@ -95,7 +94,7 @@ def main():
     name = f"arena-{os.getpid()}"
     guard = janitor(name)
     try:
-        arena = Arena(options, World(name, options.build, own_pids=not options.host_pids))
+        arena = Arena(options, World(name, options.build))
         arena.run()
         print(pages.page(arena.results), end="")
     finally:

@@ -61,7 +61,7 @@ def owner_death(world, scenario):
 def run(world, scenario, killer, dice):
     threshold = killer.threshold(scenario.total << 20)
     try:
-        world.open(scenario.total, scenario.kernel_kills)
+        world.open(scenario.total, scenario.kernel_kills, killer.own_pids)
         killer.start(world, scenario)
         background_start(world, scenario, killer)
         time.sleep(1)

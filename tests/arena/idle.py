@@ -35,7 +35,7 @@ def kib(pids, name):
 
 def measure(world, killer):
     try:
-        world.open(IDLE.total)
+        world.open(IDLE.total, own_pids=killer.own_pids)
         killer.start(world, IDLE)
         bout.background_start(world, IDLE, killer)
         time.sleep(3)

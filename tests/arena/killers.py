@@ -20,6 +20,7 @@ class Killer:
     name = "kernel"
     is_kernel = False
     says = None # in its log when it is ready
+    own_pids = True # it sees and reaches nobody who is not on the stage
 
     def command(self, world, scenario):
         raise NotImplementedError
@@ -60,7 +61,9 @@ class Kernel(Killer):
 
     def start(self, world, scenario):
         if not scenario.kernel_kills:
-            raise Cannot(f"it is turned off in {scenario.name}")
+            raise Cannot("it is turned off")
+        if not scenario.fills:
+            raise Cannot("memory does not run out, it is low")
 
     def lives(self, world):
         return True
@@ -116,8 +119,9 @@ class Solventd(Killer):
     name = "solventd"
     HOW = "signal = TERM  grace = 2s  deadline = 1s"
 
-    def __init__(self, how=None):
+    def __init__(self, how=None, host_pids=False):
         self.how = how or self.HOW
+        self.own_pids = not host_pids
 
     def config(self, world, scenario):
         watch = f'"/{world.name}" ' if scenario.senses == "cgroup" else ""

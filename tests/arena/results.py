@@ -20,7 +20,8 @@ def spread_text(values):
 def row(scenario, killer, runs):
     count = lambda name: sum(bool(r[name]) for r in runs)
     cells = [scenario, killer, len(runs), count("right"), sum(r["innocents"] for r in runs), count("kernel_first"),
-             f"{statistics.mean(len(r['victims']) for r in runs):.1f}", spread_text([r["to_signal_ms"] for r in runs]),
+             f"{statistics.mean(len(r['victims']) for r in runs):.1f}",
+             f"{statistics.median(r['rate'] for r in runs):.0f}", spread_text([r["to_signal_ms"] for r in runs]),
              spread_text([r["to_freed_ms"] for r in runs])]
     heard = [r["owner_death"] for r in runs if r["owner_death"] is not None]
     notes = [f"EOWNERDEAD in {sum(heard)} of {len(heard)}"] if heard else []
@@ -34,7 +35,7 @@ def table(heads, rows):
     return "\n".join(lines + ["| " + " | ".join(str(c) for c in r) + " |" for r in rows])
 
 
-RUNS = ["scenario", "killer", "runs", "right victim", "innocents", "kernel first", "died a run",
+RUNS = ["scenario", "killer", "runs", "right victim", "innocents", "kernel first", "died a run", "MiB/s at the crossing",
         "crossing to signal, ms (median / p99 / most)", "crossing to freed, ms", ""]
 IDLES = ["killer", "processes", "resident KiB", "locked KiB", "% of a processor"]
 
@@ -44,7 +45,10 @@ def page(results):
     parts = [table(RUNS, rows)] if rows else []
     if results["idle"]:
         parts.append(table(IDLES, [[k, *figures.values()] for k, figures in results["idle"].items()]))
-    parts += [f"Not run: {what}: {why}" for what, why in results["lacking"].items()]
+    reasons = {}
+    for who, what, why in results["lacking"]:
+        reasons.setdefault((who, why), []).append(what)
+    parts += [f"Not there: {who} in {', '.join(sorted(set(what)))}: {why}" for (who, why), what in reasons.items()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -16,6 +16,7 @@ class Scenario:
         self.parts = 1 # hogs of which one is enough
         self.bound = 6 # seconds after the crossing at which the run is over, whatever there is
         self.kernel_kills = True
+        self.fills = True # memory would run out altogether: else the kernel is not asked
         self.inside = False # the killer is in the full cgroup itself
         self.unit = "process" # what Solvent's rule takes as one
         self.senses = "machine" # or "cgroup": what Solvent is told to watch; the others see a machine of that size
@@ -41,7 +42,7 @@ def database(rate):
 
 
 TWO = [(name, "hog", "-r", "500", "-s", "2200", "-b", "1400") for name in ("hog", "hog2")]
-FORKER = [("hog", "hog", "-r", "1500", "-s", "200", "-f", "16")]
+FORKER = [("hog", "hog", "-r", "1500", "-s", "200", "-f", "20")]
 SHARED = ("database", "database", "8", "2048", "4")
 FROZEN = [("frozen", "hog", "-r", "0", "-s", "1950"), ("hog", "hog", "-r", "1000", "-s", "1900", "-b", "1000")]
 NEARLY = "3700" # with the innocents, between the two thresholds of 10 % and 5 %
@@ -53,16 +54,17 @@ ALL = [
     basic("ignores-term", "-i"),
     Scenario("twohogs", TWO, [INNOCENTS], parts=2),
     basic("many", more=[("many", "idle", "400", "0.1")]),
-    basic("stopped", "-z", size=NEARLY, bound=15),
+    basic("stopped", "-z", size=NEARLY, fills=False, bound=15),
     basic("shared", size=1900, base="900", more=[SHARED]),
     basic("spoof", "-n", "sshd"),
     basic("zombie-leader", "-l"),
-    Scenario("frozen", FROZEN, [INNOCENTS], freezes="frozen", bound=10),
+    Scenario("frozen", FROZEN, [INNOCENTS], freezes="frozen", fills=False, bound=10),
     Scenario("forker", FORKER, [INNOCENTS, ("large", "idle", "1", "700")], unit="family"),
-    basic("plateau", "-i", size=NEARLY, bound=15),
+    basic("plateau", "-i", size=NEARLY, fills=False, bound=15),
     Scenario("full-cgroup", [("hog", "hog", "-r", "1000", "-s", "1024")], [("innocents", "idle", "20", "2")],
              total=GROUP, kernel_kills=False, inside=True, bound=10),
     basic("robust", "-m", "@work@/mutex", waiter=True),
+    basic("robust-kill", "-i", "-m", "@work@/mutex", waiter=True),
     Scenario("pid-namespace", [("hog", "foreign", "pid", "@tools@/hog", "-s", "5120", "-b", BASE)], [INNOCENTS]),
     Scenario("user-namespace", [("hog", "foreign", "user", "@tools@/hog", "-s", "5120", "-b", BASE)], [INNOCENTS]),
     database(100),

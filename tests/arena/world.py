@@ -94,21 +94,21 @@ def janitor(name):
 class World:
     """One at a time; `work` is a folder in memory, emptied before each run."""
 
-    def __init__(self, name, build, own_pids=True):
-        self.name, self.own_pids = name, own_pids
+    def __init__(self, name, build):
+        self.name = name
         self.tools = os.path.join(os.path.abspath(build), "tests/arena")
         self.build = os.path.abspath(build)
         self.memory, self.freezer, self.work = f"{MEMORY}/{name}", f"{FREEZER}/{name}", f"/dev/shm/{name}"
         self.frozen = self.freezer + "/frozen"
         self.trace = Trace(name)
 
-    def open(self, total_mib, kernel_kills=True):
+    def open(self, total_mib, kernel_kills=True, own_pids=True):
         shutil.rmtree(self.work, ignore_errors=True)
         os.mkdir(self.work)
         for d in (self.memory, self.freezer, self.frozen):
             os.mkdir(d)
-        self.total = total_mib * MIB
-        write(self.memory + "/memory.limit_in_bytes", self.total)
+        self.own_pids = own_pids
+        write(self.memory + "/memory.limit_in_bytes", total_mib * MIB)
         write(self.memory + "/memory.oom_control", 0 if kernel_kills else 1)
         self.pids = {}
         self._sampler_start(total_mib)
@@ -166,9 +166,6 @@ class World:
 
     def most(self):
         return int(read(self.memory + "/memory.max_usage_in_bytes"))
-
-    def kernel_kills(self):
-        return int(read(self.memory + "/memory.oom_control").split("oom_kill ")[1].split()[0])
 
     def finish(self):
         """No more samples and events; what there are of them."""
