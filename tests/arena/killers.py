@@ -107,7 +107,7 @@ class Oomd(Killer):
 
 
 SOLVENT = """pool {{ limit = 90% }}
-watch {watch}{{ warn = {warn}%  act = {act}% }}
+watch {{ {watch}warn = {warn}%  act = {act}% }}
 account "db" {{ limit = 400M  guarantee = 350M  users = {{"*"}} }}
 account "members" {{ limit = 2G  users = {{"*"}} }}
 rule {{ match-exe = "/usr/sbin/sshd"  action = never }}
@@ -124,7 +124,7 @@ class Solventd(Killer):
         self.own_pids = not host_pids
 
     def config(self, world, scenario):
-        watch = f'"/{world.name}" ' if scenario.senses == "cgroup" else ""
+        watch = f'cgroup = "/{world.name}"  ' if scenario.senses == "cgroup" else ""
         # Where it sees the whole machine it is to touch nobody who is not of the arena.
         exe = "" if world.own_pids else f'match-exe = "{world.tools}/*"  '
         return SOLVENT.format(watch=watch, warn=WARN, act=ACT, exe=exe, unit=scenario.unit, how=self.how)
