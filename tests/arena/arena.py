@@ -48,7 +48,8 @@ class Arena:
     def __init__(self, options, world):
         self.options, self.world, self.dice = options, world, random.Random(options.seed)
         self.killers = [killers.ALL[k](options.how, options.host_pids) if k == "solventd" else killers.ALL[k]() for k in options.killers]
-        self.results = {"thresholds": {"warn": killers.WARN, "act": killers.ACT, "hard": killers.HARD},
+        self.results = {"where": pages.described(),
+                        "thresholds": {"warn": killers.WARN, "act": killers.ACT, "hard": killers.HARD},
                         "runs": {s: {} for s in options.scenarios if s != "idle"}, "idle": {}, "lacking": []}
         self.lacking = self.results["lacking"] # who, in what, and why
 

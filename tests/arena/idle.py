@@ -28,6 +28,10 @@ def ran_ns(pids):
     return sum(int(read(path).split()[0]) for pid in pids for path in glob.glob(f"/proc/{pid}/task/*/schedstat"))
 
 
+def percent(pid, before, took_ns):
+    return round((ran_ns([pid]) - before) / took_ns * 100, 4)
+
+
 def kib(pids, name):
     return sum(int(line.split()[1]) for pid in pids for line in read(f"/proc/{pid}/status").splitlines()
                if line.startswith(name + ":"))
@@ -40,10 +44,11 @@ def measure(world, killer):
         bout.background_start(world, IDLE, killer)
         time.sleep(3)
         pids = processes(world)
-        before, begun = ran_ns(pids), time.monotonic()
+        before, begun = {pid: ran_ns([pid]) for pid in pids}, time.monotonic_ns()
         time.sleep(SECONDS)
-        took = (ran_ns(pids) - before) / 1e9 / (time.monotonic() - begun)
+        took = time.monotonic_ns() - begun
+        each = [percent(pid, before[pid], took) for pid in sorted(pids)]
         return {"processes": len(pids), "resident_kib": kib(pids, "VmRSS"), "locked_kib": kib(pids, "VmLck"),
-                "cpu_percent": round(took * 100, 4)}
+                "cpu_percent": round(sum(each), 4), "cpu_percent_each": " + ".join(map(str, each))}
     finally:
         world.close()

@@ -2,7 +2,25 @@
 """The table, and the same as JSON."""
 import json
 import math
+import os
 import statistics
+import subprocess
+
+
+PEERS = ("earlyoom", "nohang", "systemd-oomd")
+
+
+def version(package):
+    asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True, check=False)
+    return asked.stdout or "not there"
+
+
+def described():
+    """Where, and what of whom."""
+    told = os.uname()
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    peers = ", ".join(f"{p} {version(p)}" for p in PEERS)
+    return f"Linux {told.release} {told.machine}, {os.cpu_count()} processors, {ram:.0f} GiB; {peers}"
 
 
 def quantile(values, part):
@@ -37,18 +55,18 @@ def table(heads, rows):
 
 RUNS = ["scenario", "killer", "runs", "right victim", "innocents", "kernel first", "died a run", "MiB/s at the crossing",
         "crossing to signal, ms (median / p99 / most)", "crossing to freed, ms", ""]
-IDLES = ["killer", "processes", "resident KiB", "locked KiB", "% of a processor"]
+IDLES = ["killer", "processes", "resident KiB", "locked KiB", "% of a processor", "of each"]
 
 
 def page(results):
     rows = [row(s, k, runs) for s, by_killer in results["runs"].items() for k, runs in by_killer.items() if runs]
-    parts = [table(RUNS, rows)] if rows else []
+    parts = [results["where"]] + ([table(RUNS, rows)] if rows else [])
     if results["idle"]:
         parts.append(table(IDLES, [[k, *figures.values()] for k, figures in results["idle"].items()]))
     reasons = {}
     for who, what, why in results["lacking"]:
         reasons.setdefault((who, why), []).append(what)
-    parts += [f"Not there: {who} in {', '.join(sorted(set(what)))}: {why}" for (who, why), what in reasons.items()]
+    parts += [f"Not measured: {who} in {', '.join(sorted(set(what)))}: {why}" for (who, why), what in reasons.items()]
     return "\n\n".join(parts) + "\n"
 
 

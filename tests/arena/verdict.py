@@ -61,6 +61,12 @@ def rate(samples, begun):
     return (to_used - from_used) / 2**20 / max((to_ns - from_ns) / 1e9, 1e-9)
 
 
+def gap_ms(samples, begun):
+    """The longest that the sampler slept around the crossing, which it can be wrong by."""
+    near = samples[max(0, begun - 250):begun + 250]
+    return round(max((b[0] - a[0] for a, b in zip(near, near[1:])), default=0) / 1e6, 3)
+
+
 def victims_of(cast, sent):
     victims = []
     for _, pid, _ in sent:
@@ -84,6 +90,7 @@ def judge(scenario, killer, pids, samples, events, base, threshold):
     relieved = samples[-1][1] <= threshold
     return {"to_signal_ms": ms(aimed), "to_first_ms": ms(ours[0][0] if ours else None),
             "to_freed_ms": ms(freed_ns(samples, begun, base, scenario.parts)), "rate": round(rate(samples, begun)),
+            "sampler_gap_ms": gap_ms(samples, begun),
             "signals": len(ours), "victims": victims, "innocents": len(innocents), "relieved": relieved,
             "kernel_first": kernel_first, "kernel_kills": len({s[1] for s in kernels}),
-            "right": bool(victims) and not innocents and relieved and not kernel_first}
+            "right": aimed is not None and not innocents and relieved and not kernel_first}
