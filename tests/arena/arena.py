@@ -17,7 +17,7 @@ import idle
 import killers
 import results as pages
 import scenarios
-from world import World, clear, janitor
+from world import World, clear, janitor, lacking
 
 
 def options_read():
@@ -90,7 +90,9 @@ class Arena:
 
 
 def main():
-    options = options_read()
+    options, reason = options_read(), lacking()
+    if reason:
+        sys.exit(reason)
     os.makedirs(options.out, exist_ok=True)
     name = f"arena-{os.getpid()}"
     guard = janitor(name)

@@ -41,8 +41,11 @@ def row(scenario, killer, runs):
              f"{statistics.mean(len(r['victims']) for r in runs):.1f}",
              f"{statistics.median(r['rate'] for r in runs):.0f}", spread_text([r["to_signal_ms"] for r in runs]),
              spread_text([r["to_freed_ms"] for r in runs])]
+    others = [r["to_other_ms"] for r in runs if r["to_other_ms"] is not None]
     heard = [r["owner_death"] for r in runs if r["owner_death"] is not None]
     notes = [f"EOWNERDEAD in {sum(heard)} of {len(heard)}"] if heard else []
+    if others:
+        notes.append(f"an innocent is signalled after {statistics.median(others):.1f} ms")
     if not all(r["killer_lived"] for r in runs):
         notes.append(f"it ended itself in {sum(not r['killer_lived'] for r in runs)}")
     return cells + ["; ".join(notes)]

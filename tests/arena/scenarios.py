@@ -41,6 +41,11 @@ def database(rate):
                     senses="cgroup", managed={"database": "db"})
 
 
+def robust(name, *options, more=()):
+    return Scenario(name, [("hog", "hog", "-r", "400", "-s", "1024", "-m", "@work@/mutex", *options)],
+                    [("innocents", "idle", "20", "2"), *more], total=GROUP, waiter=True)
+
+
 TWO = [(name, "hog", "-r", "500", "-s", "2200", "-b", "1400") for name in ("hog", "hog2")]
 FORKER = [("hog", "hog", "-r", "1500", "-s", "200", "-f", "20")]
 SHARED = ("database", "database", "8", "2048", "4")
@@ -63,8 +68,9 @@ ALL = [
     basic("plateau", "-i", size=NEARLY, fills=False, bound=15),
     Scenario("full-cgroup", [("hog", "hog", "-r", "1000", "-s", "1024")], [("innocents", "idle", "20", "2")],
              total=GROUP, kernel_kills=False, inside=True, bound=10),
-    basic("robust", "-m", "@work@/mutex", waiter=True),
-    basic("robust-kill", "-i", "-m", "@work@/mutex", waiter=True),
+    robust("robust"),
+    robust("robust-kill", "-i"),
+    robust("robust-busy", "-i", more=[("spinners", "spin", "2")]),
     Scenario("pid-namespace", [("hog", "foreign", "pid", "@tools@/hog", "-s", "5120", "-b", BASE)], [INNOCENTS]),
     Scenario("user-namespace", [("hog", "foreign", "user", "@tools@/hog", "-s", "5120", "-b", BASE)], [INNOCENTS]),
     database(100),

@@ -84,11 +84,12 @@ def judge(scenario, killer, pids, samples, events, base, threshold):
     ours = [s for s in sent if s[2] == killer.is_kernel]
     kernels = [s for s in sent if s[2]]
     aimed = next((s[0] for s in ours if cast.owner(s[1]) in scenario.right), None)
+    other = next((s[0] for s in ours if cast.owner(s[1]) not in scenario.right), None)
     kernel_first = not killer.is_kernel and bool(kernels) and (aimed is None or kernels[0][0] < aimed)
     victims = [cast.owner(p) or str(p) for p in victims_of(cast, sent)]
     innocents = [v for v in victims if v not in scenario.right]
     relieved = samples[-1][1] <= threshold
-    return {"to_signal_ms": ms(aimed), "to_first_ms": ms(ours[0][0] if ours else None),
+    return {"to_signal_ms": ms(aimed), "to_other_ms": ms(other),
             "to_freed_ms": ms(freed_ns(samples, begun, base, scenario.parts)), "rate": round(rate(samples, begun)),
             "sampler_gap_ms": gap_ms(samples, begun),
             "signals": len(ours), "victims": victims, "innocents": len(innocents), "relieved": relieved,

@@ -20,6 +20,14 @@ FREEZER = "/sys/fs/cgroup/freezer" # whoever is in the arena is in it: so that a
 SAMPLE_US = 400
 
 
+def lacking():
+    """Why there can be no world here, or None."""
+    for path, what in ((MEMORY, "a memory cgroup (v1)"), (FREEZER, "a freezer cgroup (v1)"), (INSTANCES, "tracefs")):
+        if not os.access(path, os.W_OK):
+            return f"the arena needs root and {what}: {path} cannot be written"
+    return None
+
+
 def write(path, text):
     with open(path, "w") as f:
         f.write(str(text))
