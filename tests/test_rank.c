@@ -273,7 +273,7 @@ Test(rank, has_words_for_every_reason)
 		seen[rows[i].reason] = true;
 	for (uint8_t reason = 0; reason < STANDING_REASON_N; reason++) {
 		cr_assert(seen[reason], "%d is in no row", reason);
-		const char *words = standing_explain(&(struct standing){ .reason = reason });
+		const char *words = standing_explain(&(struct standing){ .reason = reason, .grain = 1 }, NULL);
 		cr_assert(words && strlen(words) > 5, "%d", reason);
 	}
 }
@@ -345,7 +345,7 @@ Test(rank, counts_in_grains_of_what_is_watched)
 		uint32_t whole, larger, smaller;
 		bool same;
 	} table[] = {
-		{ WHOLE, 2 * G, 2 * G - 1, false }, { WHOLE, 3 * G - 1, 2 * G, true }, { 64 * GIB, GIB + 1, GIB, false },
+		{ WHOLE, 2 * G, 2 * G - 1, false }, { WHOLE, 3 * G - 1, 2 * G, true }, { 64 * GIB, GIB + 4, GIB + 3, false },
 		{ 64 * GIB, GIB + 9 * MIB, GIB + 2 * MIB, true }, { 0, 2, 1, false }, { PAGES_MAX, PAGES_MAX, PAGES_MAX - 1, true },
 	};
 	for (size_t i = 0; i < ARRAY_N(table); i++) {

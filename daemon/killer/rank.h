@@ -9,7 +9,7 @@
  *   5  work lost: less CPU time first, in whole seconds; then who was started later
  *   6  the higher pid: no two are equal
  *
- * 3 and 4 count in grains of a 64th of the memory that is watched: who holds one per cent more
+ * 3 and 4 count in grains of a 256th of the memory that is watched: who holds a little more
  * is not worse for it. The order is that of OpenVZ's oomguarpages (excess over the guarantee) and
  * of the five goals that Linux's killer once had: lose little work, recover much, kill nobody
  * innocent, kill one, kill whom the user expects (mm/oom_kill.c before 2.6.36).
@@ -33,8 +33,8 @@ enum standing_reason {
 	STANDING_REASON_N
 };
 
-#define RANK_GRAIN 64u
-#define RANK_FLOOR 256u
+#define RANK_GRAIN 256u
+#define RANK_FLOOR 1024u
 
 /* One unit: a process, or all that its rule takes with it. */
 struct standing {
