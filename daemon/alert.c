@@ -31,6 +31,17 @@ static void word_raise(const struct account *a, enum alert_level level)
 	syscall(SYS_futex, &h->alert, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
+/* --- the heaps --- */
+
+/* Relaxed: sooner or later (shim/asked.c). */
+void alert_heaps(struct account *a)
+{
+	uint32_t slots = ledger_slots(a->ledger);
+	for (uint32_t s = 0; s < slots; s++)
+		if (a->member[s].life == MEMBER_WATCHED && !a->member[s].unattached)
+			__atomic_fetch_add(&a->ledger->slot[s].asked, 1, __ATOMIC_RELAXED);
+}
+
 /* --- the signal --- */
 
 /* Only to who handles it: the default action of most would end the process. */
@@ -86,6 +97,7 @@ void alert_task(const char *text, int fd)
 
 void alert_send(struct broker *b, struct account *a, enum alert_level level)
 {
+	alert_heaps(a);
 	word_raise(a, level);
 	signals_send(a);
 	command_ask(b, a, level);

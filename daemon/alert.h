@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* An account is told that memory is getting short: its own, by the budget, or everybody's. What
- * Solaris and AIX call SIGDANGER. Three ways, each as far as somebody wants it: a word in the
+ * Solaris and AIX call SIGDANGER. Members' heaps give back what they keep, when they are next used.
+ * And three ways to the program itself, each as far as somebody wants it: a word in the
  * ledger that a program waits for (solvent_on_alert), a signal to whoever handles it, a command. */
 #pragma once
 
@@ -11,6 +12,9 @@ struct broker;
 /* Tells all members of the account. Not at a crossing before whoever must go has gone: it looks
  * into /proc for who handles the signal. */
 void alert_send(struct broker *b, struct account *a, enum alert_level level);
+
+/* What the members' heaps keep is wanted; again and again, as long as that is so. */
+void alert_heaps(struct account *a);
 
 /* Tells it when it has come up to its `warn`; and again only when it was a sixteenth below. */
 void alert_budget(struct broker *b, struct account *a);

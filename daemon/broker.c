@@ -145,6 +145,8 @@ static void account_slow(struct broker *b, struct account *a)
 		return;
 	if (a->unsettled)
 		funds_settle(b, a);
+	if (a->warned)
+		alert_heaps(a);
 	if (a->unchecked)
 		settle_empty(b, a);
 	if (!a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) > 0)

@@ -98,10 +98,11 @@ enum category {
 };
 
 struct slot {
-	/* line 0: charged by its own process alone, on every mmap */
+	/* line 0: charged by its own process alone, on every mmap; read with each */
 	struct purse purse;
 	uint32_t peak; /* highest used seen; own process, approximate between transfers */
-	uint32_t reserved0[11];
+	uint32_t asked; /* raised by the broker when memory is short: what the heap keeps is to be given back */
+	uint32_t reserved0[10];
 
 	/* line 1: the transfer in progress. Written by the one who acts for the slot:
 	 * its process under its slow lock, or the broker when the process is gone. */

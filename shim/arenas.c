@@ -12,8 +12,6 @@
 #include "shim/raw.h"
 
 /* jemalloc's, from 5.3.0 on: src/jemalloc.c, src/arena.c, src/tcache.c. */
-extern unsigned je_narenas_auto; /* arenas that threads are spread over */
-extern void *je_arenas[];
 extern bool je_opt_tcache;
 extern const char je_arena_config_default[];
 extern void *je_arena_init(void *tsd, unsigned n, const void *config);

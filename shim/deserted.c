@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "include/base.h"
+#include "shim/arenas.h"
 #include "shim/self.h"
 
 /* What all deserted arenas of the process may keep, and which part of what the account may use. */
@@ -15,8 +16,6 @@
 #define LEFT_PART_OF_LIMIT 64
 
 /* jemalloc's, 5.3.0: src/arena.c, src/tcache.c, src/jemalloc.c. */
-extern unsigned je_narenas_auto;
-extern void *je_arenas[];
 extern void je_arena_basic_stats_merge(void *tsdn, void *arena, unsigned *threads, const char **dss,
 				       long *dirty_decay_ms, long *muzzy_decay_ms, size_t *active, size_t *dirty,
 				       size_t *muzzy);
