@@ -4,11 +4,10 @@
  * nothing; whoever comes by then gives back what is dirty in all arenas. */
 #include "include/base.h"
 #include "include/ledger.h"
-#include "shim/arenas.h"
+#include "shim/heap.h"
 #include "shim/self.h"
 
-/* jemalloc's own (5.3.0, src/tcache.c and src/arena.c). */
-extern void je_arena_decay(void *tsd, void *arena, bool is_background, bool all);
+/* jemalloc's own (5.3.0, src/tcache.c). */
 extern void __real_je_tcache_gc_event_handler(void *tsd) __attribute__((weak));
 extern void __real_je_tcache_gc_dalloc_event_handler(void *tsd) __attribute__((weak));
 void __wrap_je_tcache_gc_event_handler(void *tsd);
@@ -25,27 +24,16 @@ static bool is_asked(void)
 	       __atomic_exchange_n(&given, asked, __ATOMIC_RELAXED) != asked;
 }
 
-static void heap_give(void *tsd)
-{
-	/* Acquire, both: pair with jemalloc's release of a new arena, and ours in shim/arenas.c. */
-	unsigned n = __atomic_load_n(&je_narenas_auto, __ATOMIC_ACQUIRE);
-	for (unsigned i = 0; i < n; i++) {
-		void *arena = __atomic_load_n(&je_arenas[i], __ATOMIC_ACQUIRE);
-		if (arena)
-			je_arena_decay(tsd, arena, false, true);
-	}
-}
-
 void __wrap_je_tcache_gc_event_handler(void *tsd)
 {
 	__real_je_tcache_gc_event_handler(tsd);
 	if (is_asked())
-		heap_give(tsd);
+		heap_give();
 }
 
 void __wrap_je_tcache_gc_dalloc_event_handler(void *tsd)
 {
 	__real_je_tcache_gc_dalloc_event_handler(tsd);
 	if (is_asked())
-		heap_give(tsd);
+		heap_give();
 }

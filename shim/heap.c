@@ -371,6 +371,20 @@ bool heap_purge(void)
 	return self.state == SELF_MEMBER && !handler_is_running() && purge();
 }
 
+/* In the middle of an allocation that may just be refused: of that nothing changes. */
+void heap_give(void)
+{
+	enum refusal_reason refused = here.refused;
+	int error = errno;
+	if (here.purging || here.locks != 0 || space_is_borrowed() || handler_is_running())
+		return;
+	here.purging = true;
+	mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+	here.purging = false;
+	here.refused = refused;
+	errno = error;
+}
+
 bool heap_trim(void)
 {
 	return purge();

@@ -20,6 +20,9 @@ bool heap_purge(void);
  * certain that the thread is not inside malloc or free, not even interrupted there. */
 bool heap_trim(void);
 
+/* The same without this thread's cache, for whoever is in jemalloc and holds none of its locks. */
+void heap_give(void);
+
 /* Is the calling thread inside jemalloc, holding one of its locks? Then malloc would wait
  * for itself. */
 bool heap_is_locked(void);
