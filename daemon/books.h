@@ -10,7 +10,7 @@
 #include "daemon/config.h"
 
 #define BOOKS_MAGIC 0x314b4f4f424c5053ull
-#define BOOKS_VERSION 1u
+#define BOOKS_VERSION 2u
 #define BOOKS_ACCOUNTS 96u /* those of a configuration, and some that have left it but have members */
 
 /* One account. `granted` is what its ledger says, except while it is being changed: then
@@ -24,11 +24,21 @@ struct book {
 	struct policy policy;
 };
 
+#define BOOKS_FROZEN 256u
+
+/* A process that is stopped until there is memory again. */
+struct book_frozen {
+	int32_t pid; /* 0: none */
+	uint32_t reserved;
+	uint64_t start_ticks;
+};
+
 struct books {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t accounts; /* BOOKS_ACCOUNTS */
 	struct book book[BOOKS_ACCOUNTS];
+	struct book_frozen frozen[BOOKS_FROZEN];
 };
 
 /* New, empty books. 0, `ret_fd` and `ret`, both the caller's for ever; or -errno. */

@@ -10,6 +10,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/count.h"
+#include "daemon/frozen.h"
 #include "daemon/log.h"
 #include "daemon/unseen.h"
 #include "reserve/purse.h"
@@ -114,9 +115,10 @@ static void borrower_end(struct broker *b, struct account *a, uint32_t s)
 	int signal = action == ACTION_FREEZE ? SIGSTOP : r && action == ACTION_KILL && !asked ? r->signal : SIGKILL;
 	if (!asked)
 		ending_say(a, m, signal == SIGSTOP ? "frozen" : signal == SIGKILL ? "killed" : "asked to end");
-	m->frozen = signal == SIGSTOP;
+	m->frozen = signal == SIGSTOP && m->pidfd >= 0 && frozen_stop(b, m->pid, m->start_ticks, m->pidfd) == 0;
 	m->asked_ns = b->now_ns;
-	signal_send(m, signal);
+	if (signal != SIGSTOP)
+		signal_send(m, signal);
 }
 
 /* Whoever is frozen, or asked, gives nothing back in time. */
@@ -139,7 +141,7 @@ bool credit_call(struct broker *b, struct account *a, uint32_t asker)
 	return false;
 }
 
-static void borrower_thaw(struct account *a, uint32_t s)
+static void borrower_thaw(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
 	if (!m->frozen)
@@ -147,7 +149,7 @@ static void borrower_thaw(struct account *a, uint32_t s)
 	log_notice("account \"%s\": process %d, a fork on credit, goes on: there is room again", a->name, m->pid);
 	m->frozen = false;
 	m->asked_ns = 0;
-	signal_send(m, SIGCONT);
+	frozen_go(b, m->pid, m->start_ticks, m->pidfd);
 }
 
 /* --- one borrower --- */
@@ -172,7 +174,7 @@ static void borrower_look(struct broker *b, struct account *a, uint32_t s)
 	if (!paid || room_of(a) < m->room)
 		borrower_end(b, a, s);
 	else
-		borrower_thaw(a, s);
+		borrower_thaw(b, a, s);
 }
 
 /* How many borrowers it has. */

@@ -16,6 +16,7 @@
 
 #include "daemon/audit.h"
 #include "daemon/births.h"
+#include "daemon/frozen.h"
 #include "daemon/log.h"
 #include "daemon/settle.h"
 
@@ -294,6 +295,7 @@ void loop_close(struct loop *l)
 	notify_say(&l->notify, "STOPPING=1");
 	listener_close(&l->listener);
 	peers_close(&l->broker->peers);
+	frozen_go_all(l->broker);
 	reload_end(&l->reload);
 	helper_end(&l->helper);
 	if (l->broker->registry.members > 0) {

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/frozen.h"
 #include "daemon/log.h"
 #include "daemon/settle.h"
 #include "reserve/crash.h"
@@ -68,6 +69,7 @@ void recover(struct broker *b, struct kept *k)
 			close(k->ledger[i]);
 	}
 	books_tidy(b);
+	frozen_go_all(b);
 	if (usable)
 		log_notice("took over %u ledgers with %u members", k->ledgers, b->registry.members);
 }

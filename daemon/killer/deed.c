@@ -8,6 +8,7 @@
 
 #include "daemon/alert.h"
 #include "daemon/broker.h"
+#include "daemon/frozen.h"
 #include "daemon/killer/census.h"
 #include "daemon/killer/reclaim.h"
 #include "daemon/killer/release.h"
@@ -62,6 +63,13 @@ static int notify(struct broker *b, uint32_t i)
 	return 0;
 }
 
+static int freeze(struct broker *b, uint32_t i, int (*how)(struct broker *, int32_t, uint64_t, int))
+{
+	const struct candidate *of = &b->killer.roll.candidate[i];
+	int pidfd = b->killer.census.handle[i].pidfd;
+	return pidfd >= 0 ? how(b, of->pid, of->start_ticks, pidfd) : -EBADF;
+}
+
 int deed_do(struct broker *b, const struct deed *d)
 {
 	switch (d->kind) {
@@ -79,9 +87,9 @@ int deed_do(struct broker *b, const struct deed *d)
 	case DEED_RECLAIM:
 		return help_ask(b, RECLAIM_WORD, d->candidate);
 	case DEED_FREEZE:
-		return signal_send(b, d->candidate, SIGSTOP);
+		return freeze(b, d->candidate, frozen_stop);
 	case DEED_THAW:
-		return signal_send(b, d->candidate, SIGCONT);
+		return freeze(b, d->candidate, frozen_go);
 	default:
 		return 0;
 	}
