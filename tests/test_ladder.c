@@ -563,7 +563,7 @@ Test(ladder, who_gets_a_victims_place_is_not_the_victim)
 				world_run(4);
 				cr_assert(events_of(killed ? DEED_KILL : DEED_SIGNAL) == 1, "%s", world.said);
 				hog->innocent = true;
-				struct candidate *c = roll_put(0, "innocent", same_pid ? 500 : 501, 50 * MIB);
+				struct candidate *c = roll_put(0, "innocent", same_pid ? 500 : 501, 10 * MIB);
 				c->start_ticks = 12345;
 				c->image = c->cgroup = 0;
 				world_run(3000);

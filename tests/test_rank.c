@@ -70,8 +70,8 @@ static const struct row rows[] = {
 	{ "a fork of an account [1 1]", ON(MIDDLE, .held = G, .borrower = 1, .account = 6) },
 	{ "a fork that worked [1 1]", ON(MIDDLE, .held = G, .borrower = 1, .cpu_s = 3) },
 	{ "a fork that worked and is older [1 1]", ON(MIDDLE, .held = G, .borrower = 1, .cpu_s = 3, .start_ticks = 400) },
-	{ "a fork of two, one unit [0 0]", ON(FAMILY, .held = 300, .borrower = 1, .image = 7) },
-	{ "its fork", ON(FAMILY, .held = 300, .borrower = 1, .image = 7), .with = true },
+	{ "a fork on credit of a family [0 0]", ON(FAMILY, .held = 300, .borrower = 1, .image = 7) },
+	{ "another, by itself, and older [0 0]", ON(FAMILY, .held = 300, .borrower = 1, .image = 7, .start_ticks = 450) },
 	{ "a fork in no grain [0 0]", ON(MIDDLE, .held = 300, .borrower = 1, .cpu_s = 1) },
 	/* how far over its guarantee */
 	{ "the hog [60 60]", ON(MIDDLE, .held = 60 * G, .cpu_s = 99999) },
@@ -667,4 +667,22 @@ Test(rank, knows_as_many_as_the_roll_holds)
 		cr_assert(taken == sorted[k].count, "%u: %u of %u", k, taken, sorted[k].count);
 	}
 	cr_assert(checked > 10);
+}
+
+Test(rank, takes_a_fork_on_credit_without_its_parent)
+{
+	static const enum rule_unit units[] = { UNIT_FAMILY, UNIT_ACCOUNT, UNIT_CGROUP };
+	for (size_t i = 0; i < ARRAY_N(units); i++) {
+		roll_clear();
+		roll_rule(ACTION_KILL, units[i]);
+		struct candidate *parent = roll_add("parent", 4, 20 * G), *child = roll_add("child", 5, 2 * G);
+		parent->image = child->image = 77;
+		parent->cgroup = child->cgroup = 78;
+		parent->account = child->account = 1;
+		child->borrower = 1;
+		uint32_t n = rank_and_sort(WHOLE);
+		const struct standing *first = rank_first(standing, n);
+		cr_assert(n == 2 && first->pid == 5 && first->count == 1 && first->returns == 2 * G, "unit %d", units[i]);
+		cr_assert(!standing_takes(&roll, first, 0) && standing_takes(&roll, first, 1));
+	}
 }

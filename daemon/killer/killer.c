@@ -67,10 +67,38 @@ static void watch_open(struct broker *b, uint32_t w)
 		bell_listen(&b->killer, w);
 }
 
-/* A ladder goes on where it was when its watch is still there. */
+static bool watches_are_same(const struct killer *k, const struct config *c)
+{
+	bool same = k->groups == c->watches;
+	for (uint32_t w = 0; same && w < c->watches; w++)
+		same = strcmp(k->group[w], c->watch[w].group) == 0;
+	return same;
+}
+
+/* Watches have other numbers now: nobody is a victim any more, and the frozen go on. */
+static void ladders_leave(struct broker *b)
+{
+	struct killer *k = &b->killer;
+	for (uint32_t i = 0; i < k->roll.n; i++) {
+		struct candidate *c = &k->roll.candidate[i];
+		if (c->pid != 0 && c->phase == PHASE_FROZEN)
+			deed_do(b, &(struct deed){ .kind = DEED_THAW, .candidate = i });
+		c->phase = c->phase == PHASE_KILLED || c->phase == PHASE_RELEASED ? PHASE_STUCK : PHASE_ALIVE;
+		c->victim = c->tried = c->freezer = 0;
+	}
+	for (uint32_t w = 0; w < WATCHES; w++)
+		k->watched[w].ladder = (struct ladder){ .step = LADDER_REST };
+}
+
+/* Ladders go on where they were when all watches are still there. */
 static void watches_replace(struct broker *b)
 {
 	struct killer *k = &b->killer;
+	if (!watches_are_same(k, &b->config))
+		ladders_leave(b);
+	k->groups = b->config.watches;
+	for (uint32_t w = 0; w < k->groups; w++)
+		memcpy(k->group[w], b->config.watch[w].group, sizeof k->group[w]);
 	for (uint32_t w = 0; w < WATCHES; w++) {
 		struct watched *d = &k->watched[w];
 		if (d->sensor.open)
@@ -79,8 +107,6 @@ static void watches_replace(struct broker *b)
 		d->next_ns = NEVER;
 		if (w < b->config.watches)
 			watch_open(b, w);
-		else
-			d->ladder = (struct ladder){ .step = LADDER_REST };
 	}
 }
 
@@ -127,7 +153,7 @@ void killer_configure(struct broker *b)
 {
 	struct killer *k = &b->killer;
 	bool was = k->census.fds_most != 0;
-	trace_config(&k->trace, &b->config);
+	trace_config(&k->trace, &b->config, watches_are_same(k, &b->config));
 	k->roll.rules = b->config.rules;
 	memcpy(k->roll.rule, b->config.rule, sizeof k->roll.rule);
 	watches_replace(b);

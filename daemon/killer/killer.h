@@ -37,6 +37,8 @@ struct killer {
 	uint64_t walk_ns, review_ns, muster_ns; /* when last done */
 	bool hurries;
 	uint32_t rehearsed; /* with so many candidates */
+	uint32_t groups; /* watches, and what they were of, at the last configuration */
+	char group[WATCHES][WATCH_GROUP_BYTES];
 	struct watched watched[WATCHES];
 	struct roll roll;
 	struct census census;

@@ -152,11 +152,13 @@ static uint32_t over_guarantee(const struct roll *roll, const struct candidate *
 	return held > guarantee ? (uint32_t)min_u64(held - guarantee, PAGES_MAX) : 0;
 }
 
+/* A fork on credit goes alone: it is of its parent's family, and goes so that its parent stays. */
 static uint64_t together_key(const struct roll *roll, uint32_t i)
 {
 	uint8_t rule = rule_of[i];
 	const struct candidate *c = &roll->candidate[i];
-	return unit_key(c, rule < RULES ? roll->rule[rule].unit : UNIT_PROCESS) ^ (uint64_t)rule << 56;
+	enum rule_unit unit = rule < RULES && !c->borrower ? roll->rule[rule].unit : UNIT_PROCESS;
+	return unit_key(c, unit) ^ (uint64_t)rule << 56;
 }
 
 static void standing_fill(const struct roll *roll, uint32_t i, uint32_t grain, struct standing *s)
@@ -194,7 +196,7 @@ static void standing_join(const struct roll *roll, uint32_t i, struct standing *
 static uint32_t shared_returned(const struct roll *roll, const struct standing *s)
 {
 	const struct candidate *c = &roll->candidate[s->candidate];
-	enum rule_unit unit = s->rule < RULES ? roll->rule[s->rule].unit : UNIT_PROCESS;
+	enum rule_unit unit = s->rule < RULES && !s->borrower ? roll->rule[s->rule].unit : UNIT_PROCESS;
 	if (unit == UNIT_ACCOUNT && c->account)
 		return roll->stake[c->account - 1].shared;
 	const struct sum *family = unit == UNIT_FAMILY && c->image ? tally_find(&holdings, unit_key(c, UNIT_FAMILY)) : NULL;

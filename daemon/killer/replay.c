@@ -38,13 +38,19 @@ static bool watch_take(const char *line)
 	return true;
 }
 
-/* Those that are watched no more are at rest, as in killer_configure. */
+/* As killer.c:ladders_leave. */
 static bool watches_take(const char *line)
 {
 	uint32_t n;
-	if (sscanf(line, "watches %u", &n) != 1 || n > WATCHES)
+	int same;
+	if (sscanf(line, "watches %u %d", &n, &same) != 2 || n > WATCHES)
 		return false;
-	for (uint32_t w = n; w < WATCHES; w++)
+	for (uint32_t i = 0; !same && i < stage.roll.n; i++) {
+		struct candidate *c = &stage.roll.candidate[i];
+		c->phase = c->phase == PHASE_KILLED || c->phase == PHASE_RELEASED ? PHASE_STUCK : PHASE_ALIVE;
+		c->victim = c->tried = c->freezer = 0;
+	}
+	for (uint32_t w = 0; !same && w < WATCHES; w++)
 		stage.ladder[w] = (struct ladder){ .step = LADDER_REST };
 	return true;
 }

@@ -28,7 +28,8 @@ static struct threshold warn_fill(const char *value, const struct threshold *act
 {
 	if (value)
 		return value_threshold(value);
-	return (struct threshold){ .pages = (uint32_t)min_u64(2ull * act->pages, PAGES_MAX), .ppm = 2 * act->ppm };
+	return (struct threshold){ .pages = (uint32_t)min_u64(2ull * act->pages, PAGES_MAX),
+				   .ppm = (uint32_t)min_u64(2ull * act->ppm, act->ppm / 2 + 500000) };
 }
 
 const char *watch_fill(const struct values *v, struct watch_policy *p, enum key *ret_key)

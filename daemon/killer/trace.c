@@ -58,11 +58,11 @@ static uint64_t patterns_hash(const struct rule *r)
 	return h;
 }
 
-void trace_config(struct trace *t, const struct config *c)
+void trace_config(struct trace *t, const struct config *c, bool same)
 {
 	if (t->fd < 0)
 		return;
-	put(t, "watches %u\n", c->watches);
+	put(t, "watches %u %d\n", c->watches, same);
 	for (uint32_t w = 0; w < c->watches; w++) {
 		const struct watch_policy *p = &c->watch[w];
 		put(t, "watch %u %u %u %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %s\n", w, p->warn.pages, p->warn.ppm,

@@ -3,7 +3,7 @@
  * same can be decided again, and compared, byte for byte (solventd --replay).
  *
  *   trace 1
- *   watches N
+ *   watches N SAME
  *   watch W warn-pages warn-ppm act-pages act-ppm swap-warn.. swap-act.. exhaustion settle group
  *   rules N
  *   rule I managed borrower over action unit signal order grace deadline line patterns
@@ -36,8 +36,8 @@ struct trace {
 /* Records to `fd` from now on. */
 void trace_begin(struct trace *t, int fd);
 
-/* A configuration is in force. */
-void trace_config(struct trace *t, const struct config *c);
+/* A configuration is in force; `same`: it watches what the last one did, and ladders go on. */
+void trace_config(struct trace *t, const struct config *c, bool same);
 
 /* One step: before it is made, and what came of it. */
 void trace_step(struct trace *t, const struct roll *roll, uint32_t w, bool dry, const struct reading *r);
