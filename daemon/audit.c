@@ -94,9 +94,12 @@ static int64_t excess_count(const struct account *a, uint32_t s)
 	return excess;
 }
 
-static bool count_is_due(const struct broker *b, const struct member *m)
+static bool count_is_due(struct broker *b, const struct member *m)
 {
-	return b->now_ns >= m->count_ns && b->now_ns >= b->count_ns;
+	int64_t more = (int64_t)((b->now_ns - b->counted_ns) / AUDIT_PARTS);
+	b->counting_ns = b->counting_ns + more < AUDIT_COUNT_NS ? b->counting_ns + more : AUDIT_COUNT_NS;
+	b->counted_ns = b->now_ns;
+	return b->now_ns >= m->count_ns && b->counting_ns > 0;
 }
 
 /* True: it was counted, and `ret_excess` is what it should be charged for beside. */
@@ -106,7 +109,7 @@ static bool member_count(struct broker *b, struct account *a, uint32_t s, int64_
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	*ret_excess = excess_count(a, s);
 	uint64_t took_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns;
-	b->count_ns = b->now_ns + AUDIT_PARTS * took_ns;
+	b->counting_ns -= (int64_t)took_ns;
 	b->audit_next = (uint32_t)(a - b->account) * LEDGER_SLOTS + s + 1; /* others come first next time */
 	m->count_ns = b->now_ns + max_u64(AUDIT_REST_NS, AUDIT_PARTS * took_ns);
 	__atomic_fetch_add(&a->ledger->header.counts, 1, __ATOMIC_RELAXED);
@@ -137,7 +140,7 @@ static void member_suspect(struct broker *b, struct account *a, uint32_t s, cons
 
 /* It was not counted yet, and its turn has not come. As long as it holds still there is nothing
  * to learn from it: of many that have just started, few live to be counted. */
-static bool can_wait(const struct broker *b, struct member *m, const struct look *look)
+static bool can_wait(struct broker *b, struct member *m, const struct look *look)
 {
 	if (m->counted || m->has_left || look->resident > AUDIT_LARGE_PAGES || count_is_due(b, m))
 		return false;
@@ -154,7 +157,7 @@ static void attached_audit(struct broker *b, struct account *a, uint32_t s)
 	if (!look_once(a, s, &look) || can_wait(b, m, &look))
 		return;
 	if (m->counted && look.low == m->apart && m->drift == 0 && !m->has_left) {
-		m->quiet += m->quiet < AUDIT_QUIET;
+		m->quiet += m->quiet < AUDIT_QUIETER;
 		return;
 	}
 	m->quiet = 0;
@@ -237,11 +240,16 @@ void audit_tick(struct broker *b)
 		b->audit_left = AUDIT_IN_TICK;
 }
 
+static uint32_t rest_of(const struct member *m)
+{
+	return m->quiet >= AUDIT_QUIETER ? AUDIT_CALMER : m->quiet >= AUDIT_QUIET ? AUDIT_CALM : 1;
+}
+
 void audit_turn(struct broker *b)
 {
 	struct account *a;
 	uint32_t s;
-	for (uint32_t n = 0; n < AUDIT_AT_ONCE && b->audit_left > 0; n++, b->audit_left--) {
+	for (uint32_t n = 0; n < AUDIT_AT_ONCE && b->audit_left > 0; b->audit_left--) {
 		if (!round_next(b, &a, &s)) {
 			b->audit_first = b->audit_next % PLACES;
 			b->audit_done = 0;
@@ -250,8 +258,10 @@ void audit_turn(struct broker *b)
 			b->audit_round++;
 			return;
 		}
-		if (a->member[s].quiet < AUDIT_QUIET || (b->audit_round + s) % AUDIT_CALM == 0)
-			audit_slot(b, a, s);
+		if ((b->audit_round + s) % rest_of(&a->member[s]) != 0)
+			continue;
+		audit_slot(b, a, s);
+		n++;
 	}
 }
 

@@ -8,15 +8,19 @@
 struct broker;
 
 #define AUDIT_NS (250 * 1000000ull) /* every member is looked at about this often */
-/* Of those in whom nothing has moved for so many looks, one in AUDIT_CALM is looked at each time. */
+/* Of those in whom nothing has moved for so many looks, one in AUDIT_CALM is looked at each time; of
+ * those in whom nothing has for longer, one in AUDIT_CALMER. */
 #define AUDIT_QUIET 8u
-#define AUDIT_CALM 3u
+#define AUDIT_CALM 4u
+#define AUDIT_QUIETER 20u
+#define AUDIT_CALMER 8u
 #define AUDIT_IN_TICK 256u          /* members; above 2,560 of them it is less often */
 #define AUDIT_AT_ONCE 16u           /* 0.2 ms; then whoever waits for the broker is heard */
 
-/* Counting mapping by mapping (daemon/count.h) may take this part of the broker's time, and
- * one member is not counted twice within the rest. */
+/* Counting mapping by mapping (daemon/count.h) may take this part of the broker's time, so much of it
+ * at once; and one member is not counted twice within the rest. */
 #define AUDIT_PARTS 50u
+#define AUDIT_COUNT_NS (2 * 1000000)
 #define AUDIT_REST_NS (250 * 1000000ull)
 
 /* A larger process would stand still for too long; what is found of it is believed. 1 GiB. */

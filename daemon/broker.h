@@ -38,7 +38,8 @@ struct broker {
 	uint32_t borrowers;   /* when last looked at, at: */
 	uint64_t credit_ns;
 	uint64_t audit_ns;    /* the next round of the audit begins */
-	uint64_t count_ns;    /* no process is counted in full before */
+	int64_t counting_ns;  /* how long processes may still be counted in full; below 0: spent ahead */
+	uint64_t counted_ns;  /* when that was last added to */
 	uint32_t audit_first, audit_done; /* places in the tables: where the round began, how many it has seen */
 	uint32_t audit_next;  /* where the next one begins */
 	uint32_t audit_left;  /* members still to be looked at in this tick */

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@
 #define EVENTS_AT_ONCE 64
 
 enum source {
-	SOURCE_LISTENER, SOURCE_DEATHS, SOURCE_SIGNALS, SOURCE_TIMER, SOURCE_RELOAD, SOURCE_CONNECTOR,
+	SOURCE_LISTENER, SOURCE_DEATHS, SOURCE_SIGNALS, SOURCE_RELOAD, SOURCE_CONNECTOR,
 	SOURCE_BELL, /* of the first watch */
 	SOURCE_PEER = SOURCE_BELL + WATCHES
 };
@@ -51,11 +50,9 @@ static int signals_open(void)
 int loop_init(struct loop *l)
 {
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
-	l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	l->signals = signals_open();
-	if (l->epoll < 0 || l->timer < 0 || l->signals < 0)
+	if (l->epoll < 0 || l->signals < 0)
 		return -errno;
-	l->alarm_ns = NEVER;
 	l->alive_ns = l->occupied_ns = clock_ns(CLOCK_MONOTONIC);
 	peers_init(&l->broker->peers, l->epoll, SOURCE_PEER);
 	killer_listen(&l->broker->killer, l->epoll, SOURCE_BELL);
@@ -64,7 +61,7 @@ int loop_init(struct loop *l)
 	error = error ? error : source_add(l, l->signals, SOURCE_SIGNALS);
 	if (!error && l->connector >= 0)
 		error = source_add(l, l->connector, SOURCE_CONNECTOR);
-	return error ? error : source_add(l, l->timer, SOURCE_TIMER);
+	return error;
 }
 
 static void store_ledgers(struct loop *l)
@@ -182,7 +179,6 @@ static void on_listener(struct loop *l)
 
 static void on_event(struct loop *l, uint32_t source)
 {
-	uint64_t times;
 	switch (source) {
 	case SOURCE_LISTENER:
 		on_listener(l);
@@ -193,10 +189,6 @@ static void on_event(struct loop *l, uint32_t source)
 		break;
 	case SOURCE_SIGNALS:
 		on_signal(l);
-		break;
-	case SOURCE_TIMER:
-		if (read(l->timer, &times, sizeof times) == sizeof times)
-			l->alarm_ns = NEVER;
 		break;
 	case SOURCE_CONNECTOR:
 		unattached_hear(l->broker, l->connector);
@@ -261,26 +253,20 @@ static uint64_t next_ns(const struct loop *l)
 	return l->deaf ? min_u64(next, l->broker->now_ns + TICK_NS) : next;
 }
 
-static void alarm_set(struct loop *l)
+/* Until something happens, or is due. */
+static int events_wait(struct loop *l, struct epoll_event events[EVENTS_AT_ONCE])
 {
-	uint64_t next = next_ns(l);
-	if (next == l->alarm_ns)
-		return;
-	struct itimerspec t = { 0 };
-	if (next != NEVER) {
-		t.it_value.tv_sec = (time_t)(next / NS_PER_S);
-		t.it_value.tv_nsec = (long)(next % NS_PER_S);
-	}
-	timerfd_settime(l->timer, TFD_TIMER_ABSTIME, &t, NULL);
-	l->alarm_ns = next;
+	uint64_t next = audit_goes_on(l->broker) ? 0 : next_ns(l), now = clock_ns(CLOCK_MONOTONIC);
+	uint64_t left = next > now ? next - now : 0;
+	struct timespec wait = { .tv_sec = (time_t)(left / NS_PER_S), .tv_nsec = (long)(left % NS_PER_S) };
+	return epoll_pwait2(l->epoll, events, EVENTS_AT_ONCE, next == NEVER ? NULL : &wait, NULL);
 }
 
 void loop_run(struct loop *l)
 {
 	struct epoll_event events[EVENTS_AT_ONCE];
 	while (!l->ending) {
-		alarm_set(l);
-		int n = epoll_wait(l->epoll, events, EVENTS_AT_ONCE, audit_goes_on(l->broker) ? 0 : -1);
+		int n = events_wait(l, events);
 		l->broker->now_ns = clock_ns(CLOCK_MONOTONIC);
 		for (int i = 0; i < n; i++)
 			on_event(l, events[i].data.u32);

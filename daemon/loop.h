@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who woke us, and for what: epoll over the listening socket, the peers, the members'
- * pidfds, signals, one timer, and a configuration being read. */
+ * pidfds, signals, and a configuration being read; and when. */
 #pragma once
 
 #include "daemon/broker.h"
@@ -24,10 +24,9 @@ struct loop {
 	const char *config_file;
 	bool until_empty;
 
-	int epoll, timer, signals;
+	int epoll, signals;
 	bool ending;
 	bool deaf; /* out of descriptors: the listener is not listened to until the next tick */
-	uint64_t alarm_ns;    /* what the timer is set to */
 	uint64_t alive_ns;    /* last sign of life to the service manager */
 	uint64_t occupied_ns; /* when there last was a member, or the start */
 	uint64_t keep_ns;     /* a keeper is not started again before */

@@ -142,6 +142,7 @@ static void process_look(struct broker *b, int32_t pid)
 	if (registry_next(b, pid, NULL) || proc_stat(pid, &st) != 0 || st.state == 'Z' || st.state == 'X')
 		return;
 	struct account *a = account_of(b, pid, &st);
+	u->stranger[(uint32_t)pid % UNATTACHED_STRANGERS] = a ? 0 : pid;
 	if (!a || pid == getpid())
 		return;
 	struct newcomer *c = newcomer_find(u, pid);
@@ -224,6 +225,14 @@ static void walk_end(struct broker *b)
 	u->next_ns = b->now_ns + max_u64(u->hears ? UNATTACHED_HEARING_NS : UNATTACHED_NS, UNATTACHED_PARTS * u->spent_ns);
 }
 
+/* A member; or nobody's when last looked at, which few ever change. */
+static bool is_known(struct broker *b, int32_t pid)
+{
+	const struct unattached *u = &b->unattached;
+	bool stranger = u->stranger[(uint32_t)pid % UNATTACHED_STRANGERS] == pid;
+	return registry_next(b, pid, NULL) || (stranger && (u->round + (uint32_t)pid) % UNATTACHED_ROUNDS != 0);
+}
+
 void unattached_tick(struct broker *b)
 {
 	struct unattached *u = &b->unattached;
@@ -233,9 +242,12 @@ void unattached_tick(struct broker *b)
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID), now_ns = begun_ns;
 	int32_t pid = 0;
 	while (now_ns - begun_ns < UNATTACHED_STEP_NS && (pid = proc_walk_next(&u->walk)) > 0) {
+		if (is_known(b, pid))
+			continue;
 		process_look(b, pid);
 		now_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	}
+	now_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	u->spent_ns += now_ns - begun_ns;
 	if (pid == 0)
 		walk_end(b);

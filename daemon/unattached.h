@@ -23,12 +23,17 @@ struct broker;
 
 #define UNATTACHED_NEWCOMERS 128u
 
+/* Who was nobody's is asked for again in one of so many rounds. */
+#define UNATTACHED_ROUNDS 8u
+#define UNATTACHED_STRANGERS 4096u
+
 struct unattached {
 	bool walking;
 	bool hears; /* something was heard from the connector */
 	struct proc_walk walk;
 	uint64_t next_ns, spent_ns; /* of the walk */
 	uint32_t round;
+	int32_t stranger[UNATTACHED_STRANGERS]; /* pids that were nobody's when last looked at, by their remainder */
 	struct newcomer {
 		int32_t pid; /* 0: free */
 		uint32_t round; /* last seen in */
