@@ -139,6 +139,8 @@ static const struct row rows[] = {
 	{ "init", ON(FIRST, .pid = 1, .held = 90 * G, .exempt = EXEMPT_INIT), STANDING_INIT },
 	{ "a kernel thread", ON(FIRST, .pid = 2, .exempt = EXEMPT_KERNEL), STANDING_KERNEL },
 	{ "the broker", ON(FIRST, .pid = 3, .held = 90 * G, .exempt = EXEMPT_BROKER), STANDING_BROKER },
+	{ "immune", ON(FIRST, .pid = 4, .held = 90 * G, .exempt = EXEMPT_IMMUNE), STANDING_IMMUNE },
+	{ "another user's", ON(FIRST, .pid = 5, .held = 90 * G, .exempt = EXEMPT_BEYOND), STANDING_BEYOND },
 	{ "who is elsewhere", ON(FIRST, .held = 90 * G, .watches = 2), STANDING_ELSEWHERE },
 	{ "who is under no rule", ON(RULES_N, .held = 90 * G), STANDING_NO_RULE },
 	{ "who is never taken", ON(NEVER, .held = 90 * G), STANDING_NEVER },

@@ -13,7 +13,9 @@
 /* Those that no rule can give up. */
 enum exemption {
 	EXEMPT_NOT,
-	EXEMPT_KERNEL, /* a kernel thread: no memory of its own */
+	EXEMPT_IMMUNE, /* its oom_score_adj is -1000: the kernel's killer spares it, too */
+	EXEMPT_BEYOND, /* another user's, where we are not root: we may not signal it */
+	EXEMPT_KERNEL, /* a kernel thread: no memory of its own; this and what follows is for ever */
 	EXEMPT_INIT,   /* pid 1 */
 	EXEMPT_BROKER, /* this process, or one it started */
 	EXEMPT_N

@@ -17,6 +17,14 @@
 
 #define TICKS_A_SECOND 100u /* USER_HZ, for ever */
 
+#define ADJ_IMMUNE (-1000) /* OOM_SCORE_ADJ_MIN, include/uapi/linux/oom.h */
+
+/* What it is exempt for will not change: it is not looked at again. */
+static bool is_fixed(const struct candidate *c)
+{
+	return c->exempt >= EXEMPT_KERNEL;
+}
+
 /* --- the table --- */
 
 static uint32_t *bucket_of(struct census *c, int32_t pid)
@@ -56,7 +64,7 @@ static void leave(struct census *c, struct roll *roll, uint32_t i)
 	while (*at != i + 1)
 		at = &c->handle[*at - 1].chain;
 	*at = c->handle[i].chain;
-	c->unwatched -= roll->candidate[i].exempt == EXEMPT_NOT && c->handle[i].statm < 0;
+	c->unwatched -= !is_fixed(&roll->candidate[i]) && c->handle[i].statm < 0;
 	handle_close(c, &c->handle[i]);
 	roll->candidate[i] = (struct candidate){ .pid = 0 };
 	c->known--;
@@ -174,13 +182,17 @@ static uint16_t watches_of(const struct broker *b, const struct portrait *p)
 	return bits;
 }
 
-static enum exemption exemption_of(int32_t pid, const struct portrait *p)
+static enum exemption exemption_of(const struct broker *b, int32_t pid, const struct portrait *p)
 {
 	if (p->life.flags & PROC_KERNEL_THREAD)
 		return EXEMPT_KERNEL;
 	if (pid == 1)
 		return EXEMPT_INIT;
-	return pid == getpid() || p->life.stat.parent == getpid() ? EXEMPT_BROKER : EXEMPT_NOT;
+	if (pid == getpid() || p->life.stat.parent == getpid())
+		return EXEMPT_BROKER;
+	if (b->uid != 0 && p->who.user != b->uid)
+		return EXEMPT_BEYOND;
+	return p->who.adj == ADJ_IMMUNE ? EXEMPT_IMMUNE : EXEMPT_NOT;
 }
 
 static void candidate_describe(const struct broker *b, const struct portrait *p, struct candidate *of)
@@ -188,7 +200,7 @@ static void candidate_describe(const struct broker *b, const struct portrait *p,
 	const struct census *c = &b->killer.census;
 	of->parent = p->life.stat.parent;
 	of->start_ticks = p->life.stat.start_ticks;
-	of->exempt = (uint8_t)exemption_of(of->pid, p);
+	of->exempt = (uint8_t)exemption_of(b, of->pid, p);
 	memcpy(of->comm, p->comm, sizeof of->comm);
 	of->cpu_s = (uint32_t)min_u64(p->life.ticks / TICKS_A_SECOND, UINT32_MAX);
 	if (of->exempt == EXEMPT_KERNEL)
@@ -288,7 +300,7 @@ static bool candidate_measure(struct census *c, struct candidate *of, struct han
 	ssize_t n = statm_read(h, of->pid, text, sizeof text);
 	if (n == -ESRCH || n == -ENOENT)
 		return false;
-	if (n > 0 && !statm_parse(text, &s) && of->exempt == EXEMPT_NOT) {
+	if (n > 0 && !statm_parse(text, &s) && !is_fixed(of)) {
 		int fd = thread_statm(of->pid);
 		if (fd < 0)
 			return !(h->pidfd >= 0 && pidfd_is_gone(h->pidfd));
@@ -360,7 +372,7 @@ static void enter(struct broker *b, int32_t pid)
 		return;
 	}
 	candidate_describe(b, &p, of);
-	if (of->exempt != EXEMPT_NOT)
+	if (is_fixed(of))
 		handle_close(c, h);
 	else if (!has_fds)
 		c->unwatched++;
@@ -420,7 +432,7 @@ void census_measure(struct broker *b)
 	}
 }
 
-static void review(struct broker *b, uint32_t i)
+static void review(struct broker *b, uint32_t i, bool count)
 {
 	struct census *c = &b->killer.census;
 	struct candidate *of = &b->killer.roll.candidate[i];
@@ -429,23 +441,28 @@ static void review(struct broker *b, uint32_t i)
 		census_is_gone(b, i);
 	else
 		candidate_describe(b, &p, of);
-	if (of->pid != 0 && of->exempt == EXEMPT_NOT)
+	if (of->pid != 0 && count && !is_fixed(of))
 		candidate_count(of, &c->handle[i]);
 	c->handle[i].known_ns = b->now_ns;
 }
 
-void census_review(struct broker *b, uint32_t n)
+static void review_some(struct broker *b, uint32_t n, bool count)
 {
 	struct census *c = &b->killer.census;
 	const struct roll *roll = &b->killer.roll;
 	for (uint32_t looked = 0; looked < roll->n && n > 0; looked++) {
 		c->next = c->next + 1 < roll->n ? c->next + 1 : 0;
 		const struct candidate *of = &roll->candidate[c->next];
-		if (of->pid == 0 || of->exempt != EXEMPT_NOT || c->handle[c->next].known_ns == b->now_ns)
+		if (of->pid == 0 || is_fixed(of) || (count && c->handle[c->next].known_ns == b->now_ns))
 			continue;
-		review(b, c->next);
+		review(b, c->next, count);
 		n--;
 	}
+}
+
+void census_review(struct broker *b, uint32_t n)
+{
+	review_some(b, n, true);
 }
 
 static bool groups_matter(const struct broker *b)
@@ -466,12 +483,12 @@ void census_locate(struct broker *b, uint64_t since_ns)
 	char text[8192], group[WATCH_GROUP_BYTES];
 	for (uint32_t i = 0; groups_matter(b) && i < roll->n; i++) {
 		const struct candidate *of = &roll->candidate[i];
-		if (of->pid == 0 || of->exempt != EXEMPT_NOT || c->handle[i].came_ns < since_ns ||
+		if (of->pid == 0 || is_fixed(of) || c->handle[i].came_ns < since_ns ||
 		    file_read(of->pid, "cgroup", text, sizeof text) != 0)
 			continue;
 		group_of(text, c->unified, group, sizeof group);
 		if (group_number(group) != of->cgroup)
-			review(b, i);
+			review(b, i, false);
 	}
 }
 
@@ -484,7 +501,7 @@ void census_judge(struct broker *b)
 		c->file[i] = exe[0] && !pattern_is_wild(exe) ? identity_of(AT_FDCWD, exe) :
 							       (struct file_identity){ 0, 0 };
 	}
-	census_review(b, ROLL);
+	review_some(b, ROLL, false);
 }
 
 void census_begin(struct census *c, struct roll *roll, uint32_t fds_most)

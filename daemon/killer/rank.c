@@ -117,6 +117,10 @@ static enum standing_reason reason_exempt(const struct candidate *c)
 	switch (c->exempt) {
 	case EXEMPT_KERNEL:
 		return STANDING_KERNEL;
+	case EXEMPT_IMMUNE:
+		return STANDING_IMMUNE;
+	case EXEMPT_BEYOND:
+		return STANDING_BEYOND;
 	case EXEMPT_INIT:
 		return STANDING_INIT;
 	case EXEMPT_BROKER:
@@ -350,6 +354,8 @@ static const char *key_explain(const struct standing *s, const struct standing *
 const char *standing_explain(const struct standing *s, const struct standing *next)
 {
 	static const char *const WORDS[STANDING_REASON_N] = {
+		[STANDING_IMMUNE] = "its oom_score_adj is -1000",
+		[STANDING_BEYOND] = "this broker may not signal other users",
 		[STANDING_KERNEL] = "a kernel thread has no memory to give",
 		[STANDING_INIT] = "init is never touched",
 		[STANDING_BROKER] = "the broker is never touched",

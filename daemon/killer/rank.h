@@ -22,7 +22,7 @@
 
 enum standing_reason {
 	STANDING_RANKED,
-	STANDING_KERNEL, STANDING_INIT, STANDING_BROKER, /* exempt */
+	STANDING_IMMUNE, STANDING_BEYOND, STANDING_KERNEL, STANDING_INIT, STANDING_BROKER, /* exempt */
 	STANDING_ELSEWHERE, /* not in the memory control group that is short */
 	STANDING_NO_RULE,
 	STANDING_NEVER,	 /* a rule says so */
