@@ -75,6 +75,7 @@ static int account_configure(struct broker *b, const struct config_account *c)
 			return error;
 		}
 		a = &b->account[place];
+		b->places = (uint32_t)max_u64(b->places, (uint64_t)place + 1);
 		b->keeper_stale = true;
 	}
 	a->retired = false;
@@ -176,7 +177,7 @@ void broker_tick(struct broker *b)
 {
 	bool tick = is_due(b->now_ns, &b->tick_ns, tick_every(b)), slow = is_due(b->now_ns, &b->slow_ns, SLOW_NS);
 	bool look = is_due(b->now_ns, &b->look_ns, LOOK_NS);
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; i < b->places; i++) {
 		struct account *a = &b->account[i];
 		if (a->ledger && tick && has_life(a))
 			account_tick(b, a);
@@ -207,7 +208,7 @@ static bool needs_slow(const struct account *a)
 uint64_t broker_next_ns(const struct broker *b)
 {
 	uint64_t next = min_u64(peers_next_ns(&b->peers), min_u64(killer_next_ns(b), credit_next_ns(b)));
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; i < b->places; i++) {
 		const struct account *a = &b->account[i];
 		if (!a->ledger)
 			continue;

@@ -14,7 +14,7 @@
 #define NEVER UINT64_MAX
 
 #define TICK_NS (25 * NS_PER_MS)  /* births and doubts are looked at this often while there are members */
-#define CALM_TICK_NS (50 * NS_PER_MS) /* or this often, when nobody has come or gone for CALM_NS */
+#define CALM_TICK_NS (90 * NS_PER_MS) /* or this often, when nobody has come or gone for CALM_NS */
 #define CALM_NS NS_PER_S
 #define SLOW_NS NS_PER_S          /* SysV segments, grants on their way to a new policy */
 /* A transfer is tried this often (reserve/purse.h): 20 ms at worst, and more than 64 honest
@@ -25,6 +25,7 @@
 struct broker {
 	struct config config; /* in force */
 	struct account account[BOOKS_ACCOUNTS];
+	uint32_t places; /* one above the highest of them that ever was an account: where looking may stop */
 	struct books *books;
 	int books_fd;
 	struct registry registry;

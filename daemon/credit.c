@@ -195,7 +195,7 @@ void credit_tick(struct broker *b)
 {
 	b->borrowers = 0;
 	b->credit_ns = b->now_ns;
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; i < b->places; i++) {
 		struct account *a = &b->account[i];
 		if (a->ledger && !a->damaged && a->members > 0 && a->policy.fork_percent < 100)
 			b->borrowers += account_look(b, a);

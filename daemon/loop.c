@@ -208,7 +208,7 @@ static void on_event(struct loop *l, uint32_t source)
 /* Is anybody there, or about to be? */
 static bool is_occupied(const struct broker *b)
 {
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; i < b->places; i++) {
 		const struct account *a = &b->account[i];
 		if (a->ledger && (a->damaged ? a->members > 0 : !account_is_vacant(a)))
 			return true;
@@ -234,7 +234,7 @@ static void look_around(struct loop *l)
 		log_error("%s takes too long to read; the old configuration stays in force", l->config_file);
 		reload_end(&l->reload);
 	}
-	if (is_occupied(l->broker))
+	if (l->until_empty && is_occupied(l->broker))
 		l->occupied_ns = now;
 	if (now >= lonely_until(l))
 		l->ending = true;
@@ -243,7 +243,7 @@ static void look_around(struct loop *l)
 static uint64_t next_ns(const struct loop *l)
 {
 	uint64_t next = broker_next_ns(l->broker);
-	next = min_u64(next, is_occupied(l->broker) ? NEVER : lonely_until(l));
+	next = min_u64(next, !l->until_empty || is_occupied(l->broker) ? NEVER : lonely_until(l));
 	if (l->notify.watchdog_ns > 0)
 		next = min_u64(next, l->alive_ns + l->notify.watchdog_ns);
 	if (l->reload.under_way)

@@ -166,7 +166,7 @@ int peers_accept(struct broker *b, int listener)
 
 void peers_expire(struct broker *b)
 {
-	for (uint32_t i = 0; i < PEERS; i++) {
+	for (uint32_t i = 0; b->peers.n > 0 && i < PEERS; i++) {
 		struct peer *peer = &b->peers.peer[i];
 		if (peer->fd >= 0 && b->now_ns - peer->since_ns >= PEER_SILENCE_NS)
 			peer_close(&b->peers, peer);

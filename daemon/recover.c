@@ -37,6 +37,7 @@ static void ledger_take(struct broker *b, int fd)
 		close(fd);
 		return;
 	}
+	b->places = (uint32_t)max_u64(b->places, (uint64_t)(a - b->account) + 1);
 	CRASH_POINT(RECOVER_TAKEN);
 	a->retired = true;
 	if (a->damaged)

@@ -181,7 +181,7 @@ void settle_account(struct broker *b, struct account *a, bool inherited)
 
 void settle_all(struct broker *b)
 {
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; i < b->places; i++) {
 		struct account *a = &b->account[i];
 		if (a->ledger && (a->dying > 0 || (!a->damaged && births_are_due(a))))
 			settle_account(b, a, false);

@@ -85,7 +85,7 @@ bool unattached_turn(struct broker *b, struct account *a, uint32_t s)
 static struct account *account_of(struct broker *b, int32_t pid, const struct proc_stat *st)
 {
 	struct account *a = registry_next(b, st->parent, NULL);
-	for (uint32_t i = 0; !a && i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; !a && i < b->places; i++) {
 		struct account *c = &b->account[i];
 		if (c->ledger && !c->retired && c->admission.cgroup[0] && proc_in_cgroup(pid, c->admission.cgroup))
 			a = c;
@@ -199,7 +199,7 @@ static void newcomers_tidy(struct unattached *u)
 
 static bool anybody_to_look_for(const struct broker *b)
 {
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+	for (uint32_t i = 0; i < b->places; i++) {
 		const struct account *a = &b->account[i];
 		if (a->ledger && !a->damaged && (a->members > 0 || a->admission.cgroup[0]))
 			return true;
@@ -216,13 +216,20 @@ static bool walk_begin(struct broker *b)
 	return u->walking = true;
 }
 
+static uint64_t walk_every(const struct broker *b)
+{
+	if (!b->unattached.hears)
+		return UNATTACHED_NS;
+	return b->now_ns - b->busy_ns < UNATTACHED_CALM_NS ? UNATTACHED_HEARING_NS : UNATTACHED_CALM_NS;
+}
+
 static void walk_end(struct broker *b)
 {
 	struct unattached *u = &b->unattached;
 	proc_walk_close(&u->walk);
 	newcomers_tidy(u);
 	u->walking = false;
-	u->next_ns = b->now_ns + max_u64(u->hears ? UNATTACHED_HEARING_NS : UNATTACHED_NS, UNATTACHED_PARTS * u->spent_ns);
+	u->next_ns = b->now_ns + max_u64(walk_every(b), UNATTACHED_PARTS * u->spent_ns);
 }
 
 /* A member; or nobody's when last looked at, which few ever change. */

@@ -11,11 +11,11 @@
 
 struct broker;
 
-#define KILLER_WALK_NS (4000 * 1000000ull)   /* /proc is gone through, while there is plenty */
+#define KILLER_WALK_NS (10000 * 1000000ull)   /* /proc is gone through, while there is plenty */
 #define KILLER_HASTE_NS (10 * 1000000ull)    /* and while there is not */
 #define KILLER_YOUNG_NS (1000 * 1000000ull)  /* who came since may still be moved to its control group */
 #define KILLER_MUSTER_NS (50 * 1000000ull)   /* everybody may; while memory is short */
-#define KILLER_REVIEW_NS (1000 * 1000000ull) /* some are looked at again, as often as that */
+#define KILLER_REVIEW_NS (2000 * 1000000ull) /* some are looked at again, as often as that */
 #define KILLER_REVIEW 1u		     /* how many */
 #define KILLER_HASTY_REVIEW 8u
 #define KILLER_REHEARSED 128u /* more candidates than at the last rehearsal make another worthwhile */
