@@ -28,6 +28,7 @@ static unsigned long fill_and_free(void)
 		n++;
 	}
 	check(errno == ENOMEM);
+	usleep(200000); /* the broker has seen it, and asked: now, not while they are freed */
 	while (all) {
 		b = all->next;
 		free(all);
@@ -36,11 +37,23 @@ static unsigned long fill_and_free(void)
 	return n;
 }
 
+/* Above its warn the account is asked for what its heaps keep (shim/asked.c), at once and then
+ * every second; should that come now, there is nothing left to try with. */
+static void keep_much(void)
+{
+	for (int tries = 0; tries < 5; tries++) {
+		unsigned long n = fill_and_free();
+		check(n > 600000, "only %lu blocks fit", n);
+		if (figures().process_bytes > ((size_t)48 << 20))
+			return;
+	}
+	check(!"kept", "nothing to purge");
+}
+
 static void room_for(const char *what, int (*act)(void))
 {
-	unsigned long n = fill_and_free(), refusals = figures().refusals;
-	check(n > 600000, "only %lu blocks fit", n);
-	check(figures().process_bytes > ((size_t)48 << 20), "nothing to purge");
+	keep_much();
+	unsigned long refusals = figures().refusals;
 	errno = 77;
 	check(act(), "no room for %s after everything was freed", what);
 	check(errno == 77, "%s changed errno", what);
