@@ -245,7 +245,8 @@ void killer_rehearse(struct broker *b)
 	script_clear(&k->script);
 	ladder_climb(&ladder, &k->roll, 0, &p, &r, true, &k->script);
 	for (uint32_t i = 0; i < k->roll.n; i++)
-		k->roll.candidate[i].phase = k->roll.candidate[i].tried = k->roll.candidate[i].victim = 0;
+		k->roll.candidate[i].phase = k->roll.candidate[i].tried = k->roll.candidate[i].victim =
+			k->roll.candidate[i].freezer = 0;
 	k->rehearsed = k->roll.n;
 }
 
