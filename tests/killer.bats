@@ -247,5 +247,8 @@ rule { action = kill }"
 	lives "$deaf" # a signal that it does not handle would have ended it
 	lives "$hog"
 	kill "$hearer" "$deaf"
+	wait_until is_gone "$hearer"
+	wait_until is_gone "$deaf"
+	sleep 0.3 # until the broker has settled them: its keeper ends with it then
 	broker_end
 }
