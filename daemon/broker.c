@@ -155,7 +155,7 @@ static void account_slow(struct broker *b, struct account *a)
 	damage_absent(b, a);
 }
 
-static bool is_due(uint64_t now, uint64_t *last, uint64_t every)
+bool is_due(uint64_t now, uint64_t *last, uint64_t every)
 {
 	if (now - *last < every)
 		return false;

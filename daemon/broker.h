@@ -72,5 +72,8 @@ void broker_tick(struct broker *b);
 /* When it should be called next, CLOCK_MONOTONIC, or NEVER. */
 uint64_t broker_next_ns(const struct broker *b);
 
+/* Was it last done `every` nanoseconds ago, or before? Then it is done now. */
+bool is_due(uint64_t now, uint64_t *last, uint64_t every);
+
 /* A clock of clock_gettime(2), in nanoseconds. */
 uint64_t clock_ns(int clock);

@@ -35,7 +35,7 @@ int count_quick(int32_t pid, int fd, struct count *ret)
 		return (int)n;
 	for (int i = 0; i < 6; i++)
 		field[i] = strtoull(at, &at, 10);
-	*ret = (struct count){ .data = field[5], .resident = field[1] };
+	*ret = (struct count){ .size = field[0], .resident = field[1], .shared = field[2], .data = field[5] };
 	return 0;
 }
 

@@ -5,6 +5,8 @@
 #include "include/base.h"
 
 struct count {
+	uint64_t size;     /* field 1; 0: no address space, a first thread that has ended, or a kernel thread */
+	uint64_t shared;   /* field 3 */
 	uint64_t data;     /* private and writable, and the stack: field 6 of statm (proc_pid_statm(5)) */
 	uint64_t resident; /* field 2 */
 };

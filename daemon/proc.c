@@ -254,14 +254,26 @@ uint64_t proc_memory_bytes(void)
 	return (meminfo_kib(text, "MemTotal:") + meminfo_kib(text, "SwapTotal:")) << 10;
 }
 
-int proc_walk_open(struct proc_walk *w)
+static int walk_begin(struct proc_walk *w, const char *directory)
 {
-	int fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(root_fd, directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	w->fd = fd;
 	w->bytes = w->at = 0;
 	return 0;
+}
+
+int proc_walk_open(struct proc_walk *w)
+{
+	return walk_begin(w, ".");
+}
+
+int proc_walk_threads(struct proc_walk *w, int32_t pid)
+{
+	char path[32];
+	snprintf(path, sizeof path, "%d/task", pid);
+	return walk_begin(w, path);
 }
 
 /* man 2 getdents64 */

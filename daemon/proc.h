@@ -80,5 +80,6 @@ struct proc_walk {
 	_Alignas(8) char entries[8192];
 };
 int proc_walk_open(struct proc_walk *w);
+int proc_walk_threads(struct proc_walk *w, int32_t pid); /* those of one process instead */
 int32_t proc_walk_next(struct proc_walk *w); /* the next pid, or 0 at the end */
 void proc_walk_close(struct proc_walk *w);

@@ -34,7 +34,7 @@ static uint32_t *bucket_of(struct census *c, int32_t pid)
 
 uint32_t census_find(const struct census *c, const struct roll *roll, int32_t pid)
 {
-	uint32_t p = c->bucket[(uint32_t)pid % CENSUS_BUCKETS];
+	uint32_t p = *bucket_of((struct census *)c, pid);
 	while (p && roll->candidate[p - 1].pid != pid)
 		p = c->handle[p - 1].chain;
 	return p ? p - 1 : ROLL;
@@ -215,18 +215,10 @@ static void candidate_describe(const struct broker *b, const struct portrait *p,
 
 /* --- what it holds --- */
 
-struct statm {
-	uint32_t private, shared; /* resident pages */
-};
-
-/* "size resident shared ...", man 5 proc_pid_statm: what is resident and not shared is private. */
-static bool statm_parse(const char *text, struct statm *ret)
+/* What is resident and not shared is private to its address space. */
+static uint32_t private_of(const struct count *c)
 {
-	char *at;
-	uint64_t size = strtoull(text, &at, 10), resident = strtoull(at, &at, 10), shared = strtoull(at, &at, 10);
-	ret->private = (uint32_t)min_u64(resident > shared ? resident - shared : 0, PAGES_MAX);
-	ret->shared = (uint32_t)min_u64(shared, PAGES_MAX);
-	return size != 0;
+	return (uint32_t)min_u64(c->resident > c->shared ? c->resident - c->shared : 0, PAGES_MAX);
 }
 
 /* Where the first thread has ended before the others, its statm reads 0: another's is kept. */
@@ -235,35 +227,19 @@ static int thread_statm(int32_t pid)
 	char path[64];
 	struct proc_walk w;
 	int fd = -1;
-	snprintf(path, sizeof path, "%d/task", pid);
-	w.fd = openat(proc_descriptor(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	w.bytes = w.at = 0;
-	if (w.fd < 0)
+	if (proc_walk_threads(&w, pid) != 0)
 		return -1;
 	for (int32_t tid; fd < 0 && (tid = proc_walk_next(&w)) != 0;) {
-		char text[256];
-		struct statm s;
+		struct count c;
 		snprintf(path, sizeof path, "%d/task/%d/statm", pid, tid);
 		fd = openat(proc_descriptor(), path, O_RDONLY | O_CLOEXEC);
-		ssize_t n = fd >= 0 ? pread(fd, text, sizeof text - 1, 0) : 0;
-		text[n > 0 ? n : 0] = '\0';
-		if (fd >= 0 && !statm_parse(text, &s)) {
+		if (fd >= 0 && (count_quick(pid, fd, &c) != 0 || c.size == 0)) {
 			close(fd);
 			fd = -1;
 		}
 	}
-	close(w.fd);
+	proc_walk_close(&w);
 	return fd;
-}
-
-static ssize_t statm_read(const struct handle *h, int32_t pid, char *text, size_t n)
-{
-	ssize_t r;
-	if (h->statm < 0)
-		return proc_text(proc_file(pid, "statm"), text, n);
-	r = pread(h->statm, text, n - 1, 0);
-	text[r > 0 ? r : 0] = '\0';
-	return r < 0 ? -errno : r == 0 ? -ESRCH : r;
 }
 
 static bool has_changed(uint32_t now, uint32_t then)
@@ -271,36 +247,37 @@ static bool has_changed(uint32_t now, uint32_t then)
 	return now > then + then / 16 || now < then - then / 16;
 }
 
-static void pages_count(const struct candidate *of, struct handle *h, const struct statm *now)
+static void pages_count(const struct candidate *of, struct handle *h, const struct count *now)
 {
-	uint64_t alone, resident = (uint64_t)now->private + now->shared;
-	bool counted = resident >= CENSUS_COUNTED_LEAST && resident <= CENSUS_COUNTED_MOST;
+	uint64_t alone;
+	uint32_t private = private_of(now), shared = (uint32_t)min_u64(now->shared, PAGES_MAX);
+	bool counted = (uint64_t)private + shared >= CENSUS_COUNTED_LEAST && (uint64_t)private + shared <= CENSUS_COUNTED_MOST;
 	if (!counted)
 		h->correction = 0;
-	if (!counted || !(has_changed(now->private, h->private_then) || has_changed(now->shared, h->shared_then)) ||
+	if (!counted || !(has_changed(private, h->private_then) || has_changed(shared, h->shared_then)) ||
 	    count_alone(of->pid, &alone) != 0)
 		return;
-	h->private_then = now->private;
-	h->shared_then = now->shared;
-	h->correction = (int32_t)((int64_t)alone - now->private);
+	h->private_then = private;
+	h->shared_then = shared;
+	h->correction = (int32_t)((int64_t)alone - private);
 }
 
-static void held_set(struct candidate *of, const struct handle *h, const struct statm *s)
+static void held_set(struct candidate *of, const struct handle *h, const struct count *now)
 {
-	int64_t held = (int64_t)s->private + h->correction;
+	uint32_t private = private_of(now);
+	int64_t held = (int64_t)private + h->correction;
 	of->held = (uint32_t)min_u64(held > 0 ? (uint64_t)held : 0, PAGES_MAX);
-	of->shared = h->correction < 0 ? (uint32_t)min_u64((uint64_t)-(int64_t)h->correction, s->private) : 0;
+	of->shared = h->correction < 0 ? (uint32_t)min_u64((uint64_t)-(int64_t)h->correction, private) : 0;
 }
 
 /* False: it is gone. */
 static bool candidate_measure(struct census *c, struct candidate *of, struct handle *h)
 {
-	char text[256];
-	struct statm s = { 0, 0 };
-	ssize_t n = statm_read(h, of->pid, text, sizeof text);
-	if (n == -ESRCH || n == -ENOENT)
+	struct count now = { .size = 0 };
+	int error = count_quick(of->pid, h->statm, &now);
+	if (error == -ESRCH || error == -ENOENT)
 		return false;
-	if (n > 0 && !statm_parse(text, &s) && !is_fixed(of)) {
+	if (!error && now.size == 0 && !is_fixed(of)) {
 		int fd = thread_statm(of->pid);
 		if (fd < 0)
 			return !(h->pidfd >= 0 && pidfd_is_gone(h->pidfd));
@@ -308,22 +285,20 @@ static bool candidate_measure(struct census *c, struct candidate *of, struct han
 		if (h->statm >= 0)
 			close(h->statm);
 		h->statm = fd;
-		if (statm_read(h, of->pid, text, sizeof text) > 0)
-			statm_parse(text, &s);
+		count_quick(of->pid, fd, &now);
 	}
-	held_set(of, h, &s);
+	held_set(of, h, &now);
 	return true;
 }
 
 /* At leisure: its pages one by one. */
 static void candidate_count(struct candidate *of, struct handle *h)
 {
-	char text[256];
-	struct statm s;
-	if (statm_read(h, of->pid, text, sizeof text) <= 0 || !statm_parse(text, &s))
+	struct count now;
+	if (count_quick(of->pid, h->statm, &now) != 0 || now.size == 0)
 		return;
-	pages_count(of, h, &s);
-	held_set(of, h, &s);
+	pages_count(of, h, &now);
+	held_set(of, h, &now);
 }
 
 /* Who is in which account now. */
@@ -344,7 +319,7 @@ static bool fds_take(struct census *c, struct handle *h, int32_t pid)
 	if (c->fds + 2 > c->fds_most)
 		return false;
 	h->pidfd = pidfd_open(pid, 0);
-	h->statm = proc_file(pid, "statm");
+	h->statm = count_open(pid);
 	c->fds += (h->pidfd >= 0) + (h->statm >= 0);
 	/* Read once, so that the buffer exists. */
 	return h->pidfd >= 0 && h->statm >= 0 && pread(h->statm, text, sizeof text, 0) >= 0;
@@ -481,7 +456,8 @@ void census_locate(struct broker *b, uint64_t since_ns)
 	const struct census *c = &b->killer.census;
 	const struct roll *roll = &b->killer.roll;
 	char text[8192], group[WATCH_GROUP_BYTES];
-	for (uint32_t i = 0; groups_matter(b) && i < roll->n; i++) {
+	bool matter = groups_matter(b);
+	for (uint32_t i = 0; matter && i < roll->n; i++) {
 		const struct candidate *of = &roll->candidate[i];
 		if (of->pid == 0 || is_fixed(of) || c->handle[i].came_ns < since_ns ||
 		    file_read(of->pid, "cgroup", text, sizeof text) != 0)

@@ -46,11 +46,6 @@ void killer_hear(struct killer *k, uint32_t w)
 	k->watched[w].heard = true;
 }
 
-static const char *watch_name(const struct watch_policy *p)
-{
-	return p->group[0] ? p->group : "the machine";
-}
-
 static void watch_open(struct broker *b, uint32_t w)
 {
 	struct watched *d = &b->killer.watched[w];
@@ -186,14 +181,6 @@ static bool is_at_rest(const struct killer *k)
 	for (uint32_t w = 0; w < WATCHES; w++)
 		if (k->watched[w].ladder.step != LADDER_REST || k->watched[w].ladder.short_of)
 			return false;
-	return true;
-}
-
-static bool is_due(uint64_t now, uint64_t *last, uint64_t every)
-{
-	if (now - *last < every)
-		return false;
-	*last = now;
 	return true;
 }
 

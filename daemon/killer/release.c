@@ -3,10 +3,8 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -47,12 +45,9 @@ static bool thread_is_free(int32_t tid)
 
 static bool threads_are_free(int32_t pid)
 {
-	char path[32];
-	struct proc_walk w = { .bytes = 0 };
+	struct proc_walk w;
 	bool all = true;
-	snprintf(path, sizeof path, "%d/task", pid);
-	w.fd = openat(proc_descriptor(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (w.fd < 0)
+	if (proc_walk_threads(&w, pid) != 0)
 		return false;
 	for (int32_t tid; all && (tid = proc_walk_next(&w)) != 0;)
 		all = thread_is_free(tid);

@@ -20,11 +20,6 @@ static const char *size(struct size *of, uint64_t pages)
 	return size_format(of->text, sizeof of->text, bytes_of(pages));
 }
 
-static const char *watch_name(const struct watch_policy *p)
-{
-	return p->group[0] ? p->group : "the machine";
-}
-
 /* "hog[17]", "hog[17] and 15 more" */
 static const char *unit_name_of(char text[NAME_BYTES], const char *comm, const struct standing *s)
 {

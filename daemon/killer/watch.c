@@ -73,3 +73,8 @@ uint64_t gauge_wait_ns(const struct gauge *g, const struct watch_policy *p)
 	bool quiet = r->now_ns - g->fell_ns > WATCH_QUIET_NS;
 	return min_u64(max_u64(wait, quiet ? WATCH_CALM_NS : WATCH_SHORTEST_NS), WATCH_LONGEST_NS);
 }
+
+const char *watch_name(const struct watch_policy *p)
+{
+	return p->group[0] ? p->group : "the machine";
+}

@@ -28,6 +28,9 @@ struct watch_policy {
 	int32_t line;		/* in the configuration's file */
 };
 
+/* What is watched, for people. */
+const char *watch_name(const struct watch_policy *p);
+
 /* One look at the counters, in pages. */
 struct reading {
 	uint64_t now_ns; /* CLOCK_MONOTONIC */
