@@ -334,10 +334,11 @@ static uint32_t attached_first(uintptr_t addr)
 	return first;
 }
 
-uint32_t shared_take_attached(uintptr_t addr)
+uint32_t shared_take_attached(uintptr_t addr, uint64_t *ret_pages)
 {
 	struct self_lock lock;
 	uint32_t taker = 0;
+	*ret_pages = 0;
 	if (__atomic_load_n(&ranges, __ATOMIC_ACQUIRE) == 0 || !enter(&lock))
 		return 0;
 	uint32_t first = attached_first(addr);
@@ -345,6 +346,8 @@ uint32_t shared_take_attached(uintptr_t addr)
 	for (uint32_t i = 0; first < RANGES && i < ranges; i++)
 		if (range[i].object == object && range[i].taken == 0 && range[i].start - addr == bytes_of(range[i].page))
 			range[i].taken = taker = taker ? taker : taker_new();
+	if (first < RANGES)
+		*ret_pages = object_pages(object);
 	self_unlock(&lock);
 	return taker;
 }

@@ -64,8 +64,8 @@ bool shared_is_anything_private(void);
  * objects stay held. Whom it was taken by; 0: there was nothing. */
 uint32_t shared_take(uintptr_t addr, uint64_t pages);
 /* The same for a segment attached at `addr`, as shmdt would find it: every piece of it that
- * lies where it would lie. */
-uint32_t shared_take_attached(uintptr_t addr);
+ * lies where it would lie. `ret_pages`: how long it was when it was attached, 0 for nothing. */
+uint32_t shared_take_attached(uintptr_t addr, uint64_t *ret_pages);
 /* The first piece at or after `from` of what was taken. False: there is none. */
 bool shared_taken(uint32_t taken, uintptr_t from, struct pagemap_run *ret);
 /* The pages from `addr` on, of what was taken, stand at `to` now; or, kept, in both places. */

@@ -130,8 +130,17 @@ static void exempt_clear(uint32_t taken)
 		pagemap_clear(&marks, PAGEMAP_EXEMPT, r.addr, r.pages);
 }
 
-/* What is still mapped of a piece was not detached: all of it, or what was grown beyond the
- * segment's end. */
+/* Was it grown beyond the segment's end? The kernel leaves pieces behind that reach there
+ * (ipc/shm.c:ksys_shmdt), and detaches whole what it was that was attached. */
+static bool is_grown(uint32_t taken, uintptr_t end)
+{
+	struct pagemap_run r;
+	for (uintptr_t at = 0; shared_taken(taken, at, &r); at = r.addr + bytes_of(r.pages))
+		if (r.addr + bytes_of(r.pages) > end)
+			return true;
+	return false;
+}
+
 static void piece_mark(uint32_t taken, struct pagemap_run r)
 {
 	for (uint64_t at = 0; at < r.pages;) {
@@ -144,19 +153,24 @@ static void piece_mark(uint32_t taken, struct pagemap_run r)
 	}
 }
 
-static void detached_mark(uint32_t taken)
+static void remaining_mark(uint32_t taken)
 {
 	struct pagemap_run r;
 	for (uintptr_t at = 0; shared_taken(taken, at, &r); at = r.addr + bytes_of(r.pages))
 		piece_mark(taken, r);
-	shared_forget(taken);
 }
 
+/* Looked for is what may remain only: where something was detached another thread may have
+ * mapped memory of its own by now, which must not be taken for the segment's. */
 SHIM_EXPORT int shmdt(const void *addr)
 {
-	uint32_t taken = shared_take_attached((uintptr_t)addr);
+	uint64_t pages;
+	uint32_t taken = shared_take_attached((uintptr_t)addr, &pages);
+	bool may_remain = is_grown(taken, (uintptr_t)addr + bytes_of(pages));
 	exempt_clear(taken);
 	long r = raw_call1(SYS_shmdt, addr);
-	detached_mark(taken);
+	if (raw_failed(r) || may_remain)
+		remaining_mark(taken);
+	shared_forget(taken);
 	return (int)door_result(r);
 }
