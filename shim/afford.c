@@ -6,15 +6,22 @@
 #include "shim/charge.h"
 #include "shim/door.h"
 #include "shim/heap.h"
+#include "shim/loaded.h"
 #include "shim/self.h"
 #include "shim/thread.h"
+
+bool afford_sweep(void)
+{
+	bool stacks = stacks_sweep();
+	return loaded_sweep() || stacks;
+}
 
 bool afford_purge(void)
 {
 	if (space_is_borrowed())
 		return false;
 	bool heap = heap_purge();
-	return stacks_sweep() || heap;
+	return afford_sweep() || heap;
 }
 
 bool afford(enum refusal_op op, uint64_t pages, enum category category, uint64_t *ret_paid)

@@ -18,9 +18,14 @@ static inline bool afford_may_help(enum refusal_reason reason)
 	return reason == REASON_LIMIT || reason == REASON_POOL || reason == REASON_BROKER;
 }
 
-/* Gives back what this process holds and does not need: idle heap, stacks of threads that
- * are gone. True if anything came back. Not in a child of vfork: it would be killed, if it
- * is, with its parent's locks. */
+/* Uncharges what libc has unmapped unseen: stacks of threads, and data of libraries that were
+ * closed by a way round our door, or just when something else stood in their place for a moment
+ * (the stack of a posix_spawn). True if anything came back. */
+bool afford_sweep(void);
+
+/* Gives back what this process holds and does not need: idle heap, and what is gone. True if
+ * anything came back. Not in a child of vfork: it would be killed, if it is, with its parent's
+ * locks. */
 bool afford_purge(void);
 
 /* Are we a guest in this address space: a child of vfork, or of clone with CLONE_VM? It

@@ -35,12 +35,21 @@ struct fresh {
 	} segment[FRESH];
 };
 
+/* A sweep of another thread's may have met one that was gone and was just being loaded again, at
+ * the same place: then it is among ours, and charged in part. */
+static bool segment_is_settled(const struct segment *s)
+{
+	uint64_t pages = pages_of(s->addr + s->bytes) - (s->addr >> PAGE_SHIFT);
+	return spans_has(&data, s->addr, s->bytes) &&
+	       pagemap_count(&marks, PAGEMAP_CHARGED, s->addr & ~(PAGE_BYTES - 1), pages) == pages;
+}
+
 static void headers_find(struct fresh *f, uintptr_t base, const ElfW(Phdr) *h, int n)
 {
 	for (int i = 0; i < n; i++) {
 		struct segment s = { .addr = base + h[i].p_vaddr, .bytes = h[i].p_memsz };
 		if (h[i].p_type != PT_LOAD || !(h[i].p_flags & PF_W) || tables_are_in(s.addr, s.bytes) ||
-		    spans_has(&data, s.addr, s.bytes))
+		    segment_is_settled(&s))
 			continue;
 		if (f->n == FRESH)
 			f->more = true;
@@ -73,7 +82,8 @@ static enum refusal_reason segment_settle(const struct segment *s, uint64_t *pai
 	enum refusal_reason reason = map_found((void *)s->addr, s->bytes, part, CATEGORY_IMAGE);
 	if (reason == REASON_NONE) {
 		*paid -= part; /* map_found has given back what it did not need of it */
-		spans_add(&data, s->addr, s->bytes);
+		if (!spans_has(&data, s->addr, s->bytes))
+			spans_add(&data, s->addr, s->bytes);
 	}
 	return reason;
 }
@@ -123,9 +133,9 @@ enum refusal_reason loaded_settle_namespace(struct link_map *module, uint64_t *p
 	return fresh_settle(&f, paid, ret_refused);
 }
 
-void loaded_sweep(void)
+bool loaded_sweep(void)
 {
-	spans_sweep(&data);
+	return spans_sweep(&data);
 }
 
 /* --- what is settled later --- */

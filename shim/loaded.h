@@ -16,8 +16,8 @@ enum refusal_reason loaded_settle(uint64_t *paid, uint64_t *ret_refused);
 /* The same for the namespace that `module` is in, which is not ours (dlmopen(3)). */
 enum refusal_reason loaded_settle_namespace(struct link_map *module, uint64_t *paid, uint64_t *ret_refused);
 
-/* Uncharges what has been unloaded. */
-void loaded_sweep(void);
+/* Uncharges what has been unloaded. True if anything came back. Async-signal-safe. */
+bool loaded_sweep(void);
 
 /* A library is being loaded whose arrival we shall not see: `paid` pages were charged for
  * it. The next loaded_settle_due finds it. */

@@ -26,7 +26,6 @@
 #include "shim/loaded.h"
 #include "shim/next.h"
 #include "shim/search.h"
-#include "shim/thread.h"
 
 /* What is asked of one of the doors. */
 struct request {
@@ -149,9 +148,9 @@ static struct answer module_open(const struct request *r)
 	if (self.state != SELF_MEMBER || !r->name || !*r->name || (r->flags & RTLD_NOLOAD))
 		return answer_jump(r);
 	loaded_settle_due();
-	/* Or the library may come to stand on a stack that is gone and charged still, and be
+	/* Or the library may come to stand on something that is gone and charged still, and be
 	 * charged for its text as long as it stays. */
-	stacks_sweep();
+	afford_sweep();
 	if (!afford(OP_DLOPEN, request_pages(r), CATEGORY_IMAGE, &paid))
 		return answer_refused(r);
 	if (!caller_matters(r))
