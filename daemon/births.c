@@ -49,8 +49,9 @@ void attention_pay(struct account *a, uint64_t ns)
 
 bool births_have_rung(const struct account *a)
 {
-	/* Acquire: pairs with the release of the bell in reserve/embryo.c. */
-	return __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE) != a->births;
+	/* Acquire: pairs with the release of the bell in reserve/embryo.c. Sequentially consistent:
+	 * read after header.calm was written (daemon/broker.c:calm_say). */
+	return __atomic_load_n(&a->ledger->header.births, __ATOMIC_SEQ_CST) != a->births;
 }
 
 bool births_are_due(const struct account *a)

@@ -124,19 +124,6 @@ int broker_configure(struct broker *b, const struct config *config)
 	return result;
 }
 
-/* Every 25 ms while there are members. */
-static void account_tick(struct broker *b, struct account *a)
-{
-	if (a->polled > 0)
-		registry_poll(b, a);
-	if (!damage_absent(b, a) || births_are_due(a) || a->dying > 0)
-		settle_account(b, a, false);
-	if (!a->damaged)
-		alert_budget(b, a);
-	if (!a->damaged)
-		a->counted = PURSE_USED(purse_read(&a->ledger->header.purse));
-}
-
 /* Once a second. */
 static void account_slow(struct broker *b, struct account *a)
 {
@@ -168,14 +155,64 @@ static bool has_life(const struct account *a)
 	return a->members > 0 || a->dying > 0 || a->doubts > 0 || a->orphans > 0;
 }
 
+/* Does its charge move, or is there somebody whose death only looking will show? */
+static bool is_restless(const struct account *a)
+{
+	return a->dying > 0 || a->doubts > 0 || a->orphans > 0 || a->polled > 0 ||
+	       (!a->damaged && a->counted != PURSE_USED(purse_read(&a->ledger->header.purse)));
+}
+
 static uint64_t tick_every(const struct broker *b)
 {
-	return b->now_ns - b->busy_ns < CALM_NS ? TICK_NS : CALM_TICK_NS;
+	if (b->now_ns - b->busy_ns < CALM_NS)
+		return TICK_NS;
+	for (uint32_t i = 0; i < b->places; i++)
+		if (b->account[i].ledger && is_restless(&b->account[i]))
+			return QUIET_TICK_NS;
+	return CALM_TICK_NS;
+}
+
+/* Written before the bell is looked at: who rings it later reads this, and knocks. */
+static void calm_say(const struct broker *b, struct account *a)
+{
+	uint32_t calm = b->every_ns == CALM_TICK_NS;
+	if (!a->damaged && __atomic_load_n(&a->ledger->header.calm, __ATOMIC_RELAXED) != calm)
+		__atomic_store_n(&a->ledger->header.calm, calm, __ATOMIC_SEQ_CST);
+}
+
+/* Every 25 ms while there are members and something happens. */
+static void account_tick(struct broker *b, struct account *a)
+{
+	calm_say(b, a);
+	if (a->polled > 0)
+		registry_poll(b, a);
+	if (!damage_absent(b, a) || births_are_due(a) || a->dying > 0)
+		settle_account(b, a, false);
+	if (!a->damaged)
+		alert_budget(b, a);
+	if (!a->damaged)
+		a->counted = PURSE_USED(purse_read(&a->ledger->header.purse));
+}
+
+/* Whoever came or went, or knocked, is looked after at once. */
+static uint64_t tick_next(const struct broker *b)
+{
+	return b->tick_ns + (b->now_ns - b->busy_ns < CALM_NS ? TICK_NS : b->every_ns);
+}
+
+static bool tick_is_due(struct broker *b)
+{
+	if (b->now_ns < tick_next(b))
+		return false;
+	b->tick_ns = b->now_ns;
+	b->every_ns = tick_every(b);
+	return true;
 }
 
 void broker_tick(struct broker *b)
 {
-	bool tick = is_due(b->now_ns, &b->tick_ns, tick_every(b)), slow = is_due(b->now_ns, &b->slow_ns, SLOW_NS);
+	bool tick = tick_is_due(b);
+	bool slow = is_due(b->now_ns, &b->slow_ns, tick ? SLOW_NS - early_by(SLOW_NS) : SLOW_NS);
 	bool look = is_due(b->now_ns, &b->look_ns, LOOK_NS);
 	for (uint32_t i = 0; i < b->places; i++) {
 		struct account *a = &b->account[i];
@@ -213,7 +250,7 @@ uint64_t broker_next_ns(const struct broker *b)
 		if (!a->ledger)
 			continue;
 		if (has_life(a))
-			next = min_u64(next, b->tick_ns + tick_every(b));
+			next = min_u64(next, tick_next(b));
 		if (a->damaged)
 			next = min_u64(next, b->look_ns + LOOK_NS);
 		if (needs_slow(a))

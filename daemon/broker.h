@@ -14,7 +14,8 @@
 #define NEVER UINT64_MAX
 
 #define TICK_NS (25 * NS_PER_MS)  /* births and doubts are looked at this often while there are members */
-#define CALM_TICK_NS (90 * NS_PER_MS) /* or this often, when nobody has come or gone for CALM_NS */
+#define QUIET_TICK_NS (90 * NS_PER_MS) /* or this often, when nobody has come or gone for CALM_NS */
+#define CALM_TICK_NS (500 * NS_PER_MS) /* or this, when nothing moves at all: who forks knocks (ledger.h:calm) */
 #define CALM_NS NS_PER_S
 #define SLOW_NS NS_PER_S          /* SysV segments, grants on their way to a new policy */
 /* A transfer is tried this often (reserve/purse.h): 20 ms at worst, and more than 64 honest
@@ -35,7 +36,8 @@ struct broker {
 	uint64_t now_ns;   /* CLOCK_MONOTONIC, as of this turn of the loop */
 	uint64_t start_ns; /* CLOCK_REALTIME */
 	uint64_t tick_ns, slow_ns, look_ns; /* when each was last done */
-	uint64_t busy_ns;     /* a member came or went */
+	uint64_t busy_ns;     /* a member came or went, or somebody knocked */
+	uint64_t every_ns;    /* from the last tick to the next, at most */
 	uint32_t borrowers;   /* when last looked at, at: */
 	uint64_t credit_ns;
 	uint64_t audit_ns;    /* the next round of the audit begins */
@@ -54,6 +56,13 @@ struct broker {
 	uint64_t gone_inode[BOOKS_ACCOUNTS];
 	struct member member[BOOKS_ACCOUNTS][LEDGER_SLOTS]; /* apart, so that accounts stand close together */
 };
+
+/* What is due within this much of its time is done together with what is due now: a wake costs
+ * more than most of what it is for. Less than half, or it would be done twice as often. */
+static inline uint64_t early_by(uint64_t every_ns)
+{
+	return every_ns * 9 / 20;
+}
 
 /* An empty broker: books and an epoll for members, no socket, no accounts. 0 or -errno. */
 int broker_init(struct broker *b);

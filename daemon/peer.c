@@ -157,6 +157,7 @@ int peers_accept(struct broker *b, int listener)
 		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd < 0)
 			return errno == EMFILE || errno == ENFILE ? -EMFILE : 0;
+		b->busy_ns = b->now_ns;
 		struct peer *peer = peer_place(&b->peers);
 		if (peer_open(b, peer, fd) && !peer_serve(b, peer))
 			peer_close(&b->peers, peer);

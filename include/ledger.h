@@ -259,6 +259,11 @@ struct ledger_header {
 	/* the doorbell: raised by whoever makes or adopts an embryo; the broker looks for
 	 * processes it does not know yet when it has moved */
 	_Alignas(64) uint64_t births;
+	/* not 0: the broker sleeps long, for nothing has happened in a while; who rings wakes it by
+	 * connecting to its socket. By the broker, which reads `births` after it has written this;
+	 * whoever rings reads it after that (both sequentially consistent, so that one of the two
+	 * sees the other) */
+	uint32_t calm;
 
 	/* counters: any member, relaxed */
 	_Alignas(64) uint64_t refusal_count;

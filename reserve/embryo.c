@@ -7,8 +7,14 @@
 
 static void bell_ring(struct ledger *l)
 {
-	/* Release: the slot is seen by the broker that sees the bell (daemon/registry.c). */
-	__atomic_fetch_add(&l->header.births, 1, __ATOMIC_RELEASE);
+	/* Release: the slot is seen by the broker that sees the bell (daemon/births.c). Sequentially
+	 * consistent: embryo_bell_is_unheard reads after it (include/ledger.h:calm). */
+	__atomic_fetch_add(&l->header.births, 1, __ATOMIC_SEQ_CST);
+}
+
+bool embryo_bell_is_unheard(const struct ledger *l)
+{
+	return __atomic_load_n(&l->header.calm, __ATOMIC_SEQ_CST) != 0;
 }
 
 enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, struct embryo *ret)

@@ -27,4 +27,8 @@ void embryo_born(struct ledger *l, uint32_t parent, struct embryo e, int32_t pid
  * child must join anew) or the embryo holds less than `pages` (nothing changed). */
 bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid);
 
+/* After conceiving and after birth: does the broker sleep, and must be woken to hear of it in
+ * time? */
+bool embryo_bell_is_unheard(const struct ledger *l);
+
 void embryo_release(struct ledger *l, uint32_t parent, struct embryo e);

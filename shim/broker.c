@@ -6,6 +6,7 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "shim/confined.h"
 #include "shim/raw.h"
 #include "shim/self.h"
 
@@ -22,14 +23,15 @@ static struct message head(enum opcode opcode)
 	return m;
 }
 
-static int broker_connect(const char *name)
+/* `more`: SOCK_NONBLOCK, or 0. */
+static int broker_connect(const char *name, int more)
 {
 	struct sockaddr_un address;
 	uint32_t length;
 	int error = protocol_address(name, &address, &length);
 	if (error)
 		return error;
-	long fd = raw_call3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	long fd = raw_call3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | more, 0);
 	if (raw_failed(fd))
 		return (int)fd;
 	struct timeval patience = { .tv_sec = BROKER_PATIENCE_S };
@@ -41,6 +43,13 @@ static int broker_connect(const char *name)
 		return (int)r;
 	}
 	return (int)fd;
+}
+
+void broker_knock(void)
+{
+	int fd = confined() ? -1 : broker_connect(self.socket, SOCK_NONBLOCK);
+	if (fd >= 0)
+		raw_call1(SYS_close, fd);
 }
 
 static int fd_of(struct msghdr *h)
@@ -81,7 +90,7 @@ static int broker_receive(int fd, void *reply, size_t bytes, int *ret_fd)
 static int broker_ask(const char *name, const void *request, size_t request_bytes, void *reply,
 		      size_t reply_bytes, int *ret_fd)
 {
-	int fd = broker_connect(name);
+	int fd = broker_connect(name, 0);
 	if (fd < 0)
 		return fd;
 	long r = raw_call6(SYS_sendto, fd, request, request_bytes, MSG_NOSIGNAL, 0, 0);

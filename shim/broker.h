@@ -12,6 +12,10 @@
  * cannot be reached; or > 0: enum status, its refusal. */
 int broker_join(const char *socket, const char *account, bool wait, struct reply_join *ret, int *ret_fd);
 
+/* Wakes it: a connection that asks nothing. Waits for nobody, and is not tried in a process that
+ * has confined itself since its start (seccomp(2)), which it could kill. */
+void broker_knock(void);
+
 /* gather_ask: reap the dead, extend the grant. */
 int broker_extend(void *context, uint32_t pages, enum refusal_reason *ret_reason);
 

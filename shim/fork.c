@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "shim/afford.h"
+#include "shim/broker.h"
 #include "shim/charge.h"
 #include "shim/door.h"
 #include "shim/inject.h"
@@ -67,6 +68,14 @@ static enum refusal_reason birth_pay(struct birth *b, uint64_t *ret_pages)
 	return reason;
 }
 
+/* The child may be gone before the broker looks again, and only the broker gives back what it
+ * leaves behind. */
+static void bell_answer(void)
+{
+	if (unlikely(embryo_bell_is_unheard(self.ledger)))
+		broker_knock();
+}
+
 static bool birth_refuse(const struct birth *b, uint64_t pages, enum refusal_reason reason)
 {
 	signals_restore(b->signals);
@@ -94,6 +103,8 @@ bool birth_begin(struct birth *b)
 		return birth_refuse(b, pages, reason);
 	if (observed && (!b->covered || gather_is_over(self.ledger)))
 		door_observed(OP_FORK, bytes_of(pages));
+	if (b->covered)
+		bell_answer();
 	b->outer = under_way;
 	under_way = b;
 	b->counted = true;
@@ -125,10 +136,12 @@ static void birth_parent(struct birth *b, pid_t pid)
 		return;
 	charge_fork_end();
 	/* In a pid namespace of our own the broker cannot use the number; the child tells it. */
-	if (pid > 0)
-		embryo_born(self.ledger, self.slot, b->embryo, self.pid == self.broker_pid ? pid : 0);
-	else
+	if (pid <= 0) {
 		birth_release(b);
+		return;
+	}
+	embryo_born(self.ledger, self.slot, b->embryo, self.pid == self.broker_pid ? pid : 0);
+	bell_answer();
 }
 
 void birth_end(struct birth *b, pid_t pid)

@@ -7,6 +7,7 @@
 #define embryo_born late_born
 #define embryo_adopt late_adopt
 #define embryo_release late_release
+#define embryo_bell_is_unheard late_bell_is_unheard
 #include "reserve/embryo.h"
 #include "reserve/ledger.h"
 #include "reserve/reap.h"
