@@ -13,7 +13,7 @@ struct broker;
 #define AUDIT_QUIET 8u
 #define AUDIT_CALM 4u
 #define AUDIT_QUIETER 20u
-#define AUDIT_CALMER 16u
+#define AUDIT_CALMER 24u
 #define AUDIT_IN_TICK 256u          /* members; above 2,560 of them it is less often */
 #define AUDIT_AT_ONCE 16u           /* 0.2 ms; then whoever waits for the broker is heard */
 

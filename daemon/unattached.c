@@ -197,11 +197,16 @@ static void newcomers_tidy(struct unattached *u)
 	u->round++;
 }
 
+static bool is_by_cgroup(const struct account *a)
+{
+	return a->ledger && !a->damaged && a->admission.cgroup[0];
+}
+
 static bool anybody_to_look_for(const struct broker *b)
 {
 	for (uint32_t i = 0; i < b->places; i++) {
 		const struct account *a = &b->account[i];
-		if (a->ledger && !a->damaged && (a->members > 0 || a->admission.cgroup[0]))
+		if (is_by_cgroup(a) || (a->ledger && !a->damaged && a->members > 0))
 			return true;
 	}
 	return false;
@@ -220,7 +225,12 @@ static uint64_t walk_every(const struct broker *b)
 {
 	if (!b->unattached.hears)
 		return UNATTACHED_NS;
-	return b->now_ns - b->busy_ns < UNATTACHED_CALM_NS ? UNATTACHED_HEARING_NS : UNATTACHED_CALM_NS;
+	if (b->now_ns - b->busy_ns < UNATTACHED_CALM_NS)
+		return UNATTACHED_HEARING_NS;
+	for (uint32_t i = 0; i < b->places; i++)
+		if (is_by_cgroup(&b->account[i]))
+			return UNATTACHED_CALM_NS;
+	return UNATTACHED_CALMER_NS;
 }
 
 static void walk_end(struct broker *b)

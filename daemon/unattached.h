@@ -18,7 +18,8 @@ struct broker;
  * UNATTACHED_PARTS of the broker's time; and in steps. */
 #define UNATTACHED_NS (500 * 1000000ull)
 #define UNATTACHED_HEARING_NS (2000 * 1000000ull)
-#define UNATTACHED_CALM_NS (5000 * 1000000ull) /* and where nobody has come or gone for a while */
+#define UNATTACHED_CALM_NS (5000 * 1000000ull) /* and where nobody has come or gone for a while; */
+#define UNATTACHED_CALMER_NS (15000 * 1000000ull) /* but who is moved into a control group is not heard of */
 #define UNATTACHED_PARTS 100u
 #define UNATTACHED_STEP_NS (500 * 1000ull)
 

@@ -25,6 +25,7 @@ struct watched {
 	struct sensor sensor;
 	struct ladder ladder;
 	uint64_t next_ns;
+	uint64_t early_ns; /* from then on it is looked at when the broker is awake anyway */
 	bool absent; /* said that its group is not there */
 	bool heard;  /* its bell rang */
 };
