@@ -103,3 +103,9 @@ void log_line(enum log_level level, const char *format, ...)
 	va_end(arguments);
 	line_write(level, text);
 }
+
+void log_doubt(void *context, const char *sentence)
+{
+	(void)context;
+	log_warning("%s", sentence);
+}

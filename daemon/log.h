@@ -20,6 +20,9 @@ void log_open(enum log_target target);
 #define LOG_INTERVAL_S 10
 void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* What somebody found who has sentences of his own (config_doubt), as a warning. */
+void log_doubt(void *context, const char *sentence);
+
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_notice(...) log_line(LOG_LEVEL_NOTICE, __VA_ARGS__)

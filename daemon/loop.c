@@ -99,12 +99,6 @@ static void keep_if_stale(struct loop *l)
 		loop_keep(l);
 }
 
-static void doubt(void *context, const char *sentence)
-{
-	(void)context;
-	log_warning("%s", sentence);
-}
-
 static void on_reload(struct loop *l)
 {
 	struct reload_result *r = &l->reload.result;
@@ -116,7 +110,7 @@ static void on_reload(struct loop *l)
 	else if (broker_configure(l->broker, &r->config) == 0)
 		log_notice("%s: %u accounts, in force", l->config_file, r->config.accounts);
 	if (r->ok)
-		config_doubt(l->config_file, &l->broker->config, doubt, NULL);
+		config_doubt(l->config_file, &l->broker->config, log_doubt, NULL);
 	keep_if_stale(l); /* before anybody joins a new account in this very turn */
 	notify_say(&l->notify, "READY=1");
 }

@@ -39,12 +39,6 @@ static void complain(void *context, const char *sentence)
 	log_error("%s", sentence);
 }
 
-static void doubt(void *context, const char *sentence)
-{
-	(void)context;
-	log_warning("%s", sentence);
-}
-
 int start_check(const struct options *o)
 {
 	if (proc_open("/proc") != 0 || config_read(o->config, complain, NULL, &config) != 0)
@@ -290,7 +284,7 @@ int start(const struct options *o)
 		terminal_leave();
 	if (!o->until_empty)
 		armour_put_on();
-	config_doubt(loop.config_file, &broker.config, doubt, NULL);
+	config_doubt(loop.config_file, &broker.config, log_doubt, NULL);
 	if (broker.config.accounts == 0)
 		log_warning("%s: no account is configured; nobody can join", loop.config_file);
 	log_info("listening on %s, %u accounts", o->socket, broker.config.accounts);
