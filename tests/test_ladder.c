@@ -641,6 +641,17 @@ Test(ladder, waits_are_never_nothing)
 	cr_assert(events_of(DEED_KILL) >= 1);
 }
 
+/* It may stay so for hours. */
+Test(ladder, with_nobody_left_it_does_not_hurry)
+{
+	world_begin();
+	roll_rule(ACTION_NEVER, UNIT_PROCESS);
+	world_innocent("protected", 500, 4 * GIB);
+	world_fill(MIB);
+	world_run(1000);
+	cr_assert(world.ladder[0].nobody && ladder_wait_ns(&world.ladder[0], &world.policy[0]) == LADDER_NOBODY_NS);
+}
+
 Test(ladder, idles_a_second_and_hurries_in_flight)
 {
 	world_begin();

@@ -377,6 +377,8 @@ void ladder_climb(struct ladder *l, struct roll *roll, uint32_t w, const struct 
 uint64_t ladder_wait_ns(const struct ladder *l, const struct watch_policy *p)
 {
 	uint64_t wait = gauge_wait_ns(&l->gauge, p), now = l->gauge.last.now_ns;
+	if (l->step == LADDER_REST && l->nobody)
+		return max_u64(wait, LADDER_NOBODY_NS);
 	if (l->step == LADDER_REST || l->until_ns == UINT64_MAX)
 		return wait;
 	uint64_t left = l->until_ns > now ? l->until_ns - now : 0;

@@ -36,6 +36,7 @@ struct ladder {
 };
 
 #define LADDER_RELEASE_NS (30 * 1000000ull) /* who was killed has this long to end by itself */
+#define LADDER_NOBODY_NS (50 * 1000000ull) /* with nobody left, somebody may come: as often as all are looked at */
 #define LADDER_THAW_NS (1000 * 1000000ull) /* of calm before one of the frozen goes on, and the next */
 
 /* Takes one reading of watch `w` in and says what is to be done. `dry`: nothing of it will be done,
