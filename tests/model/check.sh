@@ -48,12 +48,15 @@ ci    share-leaves      share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BR
 ci    transfers-2-fine  transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1 FINE
 ci    transfers-2-anew  transfers SLOTS=2 MOVES=1 IMAGES=1 BROKER_DEATHS=1
 ci    fork-2            fork      SLOTS=2 BROKER_DEATHS=0
+quick bell              bell      MEMBERS=3
 quick share-quick       share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 quick transfers-quick   transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1
 '
 
 # LEVEL NAME FILE DEFINITIONS: NAME is the definition that plants the mistake.
 mistakes='
+quick READS_BEFORE_IT_RINGS        bell      MEMBERS=1
+quick LOOKS_BEFORE_IT_SAYS         bell      MEMBERS=1
 quick CREDITS_FIRST                transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1
 quick CLEARS_EARLY                 transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1
 quick EMPTIES_WITHOUT_INTENT       transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1
