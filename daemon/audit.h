@@ -10,9 +10,9 @@ struct broker;
 #define AUDIT_NS (250 * 1000000ull) /* every member is looked at about this often */
 /* Of those in whom nothing has moved for so many looks, one in AUDIT_CALM is looked at each time; of
  * those in whom nothing has for longer, one in AUDIT_CALMER. */
-#define AUDIT_QUIET 8u
-#define AUDIT_CALM 4u
-#define AUDIT_QUIETER 20u
+#define AUDIT_QUIET 4u
+#define AUDIT_CALM 8u
+#define AUDIT_QUIETER 6u
 #define AUDIT_CALMER 24u
 #define AUDIT_IN_TICK 256u          /* members; above 2,560 of them it is less often */
 #define AUDIT_AT_ONCE 16u           /* 0.2 ms; then whoever waits for the broker is heard */

@@ -194,10 +194,11 @@ static void account_tick(struct broker *b, struct account *a)
 		a->counted = PURSE_USED(purse_read(&a->ledger->header.purse));
 }
 
-/* Whoever came or went, or knocked, is looked after at once. */
+/* Whoever came or went, or knocked, is looked after at once, and what was begun is gone on with. */
 static uint64_t tick_next(const struct broker *b)
 {
-	return b->tick_ns + (b->now_ns - b->busy_ns < CALM_NS ? TICK_NS : b->every_ns);
+	uint64_t every = b->now_ns - b->busy_ns < CALM_NS ? TICK_NS : b->every_ns;
+	return b->tick_ns + (b->unattached.walking ? min_u64(every, QUIET_TICK_NS) : every);
 }
 
 static bool tick_is_due(struct broker *b)

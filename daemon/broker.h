@@ -36,7 +36,7 @@ struct broker {
 	uint64_t now_ns;   /* CLOCK_MONOTONIC, as of this turn of the loop */
 	uint64_t start_ns; /* CLOCK_REALTIME */
 	uint64_t tick_ns, slow_ns, look_ns; /* when each was last done */
-	uint64_t busy_ns;     /* a member came or went, or somebody knocked */
+	uint64_t busy_ns;     /* somebody came or went, or knocked */
 	uint64_t every_ns;    /* from the last tick to the next, at most */
 	uint32_t borrowers;   /* when last looked at, at: */
 	uint64_t credit_ns;

@@ -72,7 +72,7 @@ bool unattached_turn(struct broker *b, struct account *a, uint32_t s)
 	struct member *m = &a->member[s];
 	bool left = !maps_ledger(b, a, m->pid);
 	if (left && !m->has_left)
-		m->since_ns = b->now_ns;
+		m->since_ns = b->busy_ns = b->now_ns;
 	m->has_left = left;
 	if (left && b->now_ns - m->since_ns >= UNATTACHED_GRACE_NS)
 		member_turn(b, a, s);
@@ -155,9 +155,10 @@ static void process_look(struct broker *b, int32_t pid)
 		return;
 	}
 	c = c ? c : newcomer_find(u, 0);
-	if (c)
-		*c = (struct newcomer){ .pid = pid, .round = u->round, .start_ticks = st.start_ticks,
-					 .since_ns = b->now_ns };
+	if (!c)
+		return;
+	*c = (struct newcomer){ .pid = pid, .round = u->round, .start_ticks = st.start_ticks, .since_ns = b->now_ns };
+	b->busy_ns = b->now_ns;
 }
 
 /* Those that are not new any more, without waiting for the walk to come to them again. */
