@@ -35,13 +35,17 @@ struct fresh {
 	} segment[FRESH];
 };
 
+static uint64_t segment_missing(const struct segment *s)
+{
+	uint64_t pages = pages_of(s->addr + s->bytes) - (s->addr >> PAGE_SHIFT);
+	return pages - pagemap_count(&marks, PAGEMAP_CHARGED, s->addr & ~(PAGE_BYTES - 1), pages);
+}
+
 /* A sweep of another thread's may have met one that was gone and was just being loaded again, at
  * the same place: then it is among ours, and charged in part. */
 static bool segment_is_settled(const struct segment *s)
 {
-	uint64_t pages = pages_of(s->addr + s->bytes) - (s->addr >> PAGE_SHIFT);
-	return spans_has(&data, s->addr, s->bytes) &&
-	       pagemap_count(&marks, PAGEMAP_CHARGED, s->addr & ~(PAGE_BYTES - 1), pages) == pages;
+	return spans_has(&data, s->addr, s->bytes) && segment_missing(s) == 0;
 }
 
 static void headers_find(struct fresh *f, uintptr_t base, const ElfW(Phdr) *h, int n)
@@ -76,9 +80,7 @@ static int module_find(struct dl_phdr_info *module, size_t size, void *context)
  * before the library's, for which the rest would be given back and taken again. */
 static enum refusal_reason segment_settle(const struct segment *s, uint64_t *paid)
 {
-	uint64_t pages = pages_of(s->addr + s->bytes) - (s->addr >> PAGE_SHIFT);
-	uint64_t missing = pages - pagemap_count(&marks, PAGEMAP_CHARGED, s->addr & ~(PAGE_BYTES - 1), pages);
-	uint64_t part = min_u64(*paid, missing);
+	uint64_t part = min_u64(*paid, segment_missing(s));
 	enum refusal_reason reason = map_found((void *)s->addr, s->bytes, part, CATEGORY_IMAGE);
 	if (reason == REASON_NONE) {
 		*paid -= part; /* map_found has given back what it did not need of it */
