@@ -150,21 +150,31 @@ bool is_due(uint64_t now, uint64_t *last, uint64_t every)
 	return true;
 }
 
+static bool has_unfinished(const struct account *a)
+{
+	return a->dying > 0 || a->doubts > 0 || a->orphans > 0;
+}
+
 static bool has_life(const struct account *a)
 {
-	return a->members > 0 || a->dying > 0 || a->doubts > 0 || a->orphans > 0;
+	return a->members > 0 || has_unfinished(a);
 }
 
 /* Does its charge move, or is there somebody whose death only looking will show? */
 static bool is_restless(const struct account *a)
 {
-	return a->dying > 0 || a->doubts > 0 || a->orphans > 0 || a->polled > 0 ||
+	return has_unfinished(a) || a->polled > 0 ||
 	       (!a->damaged && a->counted != PURSE_USED(purse_read(&a->ledger->header.purse)));
+}
+
+static bool is_busy(const struct broker *b)
+{
+	return b->now_ns - b->busy_ns < CALM_NS;
 }
 
 static uint64_t tick_every(const struct broker *b)
 {
-	if (b->now_ns - b->busy_ns < CALM_NS)
+	if (is_busy(b))
 		return TICK_NS;
 	for (uint32_t i = 0; i < b->places; i++)
 		if (b->account[i].ledger && is_restless(&b->account[i]))
@@ -197,7 +207,7 @@ static void account_tick(struct broker *b, struct account *a)
 /* Whoever came or went, or knocked, is looked after at once, and what was begun is gone on with. */
 static uint64_t tick_next(const struct broker *b)
 {
-	uint64_t every = b->now_ns - b->busy_ns < CALM_NS ? TICK_NS : b->every_ns;
+	uint64_t every = is_busy(b) ? TICK_NS : b->every_ns;
 	return b->tick_ns + (b->unattached.walking ? min_u64(every, QUIET_TICK_NS) : every);
 }
 
