@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -85,17 +86,18 @@ def measure(context, options, name, tasks, samples):
             break
 
 
-def run(context, options):
-    samples, groups = {}, {}
+def run(context, options, described):
+    """What there is is written down after each group: an hour is long, and something may end it."""
+    samples, groups, begun = {}, {}, time.monotonic()
     for name in options.groups or GROUPS:
         try:
             tasks = list(GROUPS[name](context))
         except Missing as missing:
             context.lacks(name, str(missing))
-            continue
-        measure(context, options, name, tasks, samples)
-        groups[name] = tasks
-    return samples, groups
+        else:
+            measure(context, options, name, tasks, samples)
+            groups[name] = tasks
+        save(context, options.out, samples, groups, described, time.monotonic() - begun)
 
 
 def options_read():
@@ -126,9 +128,17 @@ def page_text(samples, groups, context, described, took):
     return "\n".join(parts)
 
 
+def save(context, folder, samples, groups, described, took):
+    report.as_json(os.path.join(folder, "bench.json"), samples, groups, context.lacking, described, took)
+    report.chart(os.path.join(folder, "bench.svg"), samples, [t for ts in groups.values() for t in ts])
+    with open(os.path.join(folder, "bench.md"), "w", encoding="utf-8") as f:
+        f.write(page_text(samples, groups, context, described, took))
+
+
 def main():
-    options = options_read()
-    described, begun = report.machine(), time.monotonic()
+    options, described = options_read(), report.machine()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    os.makedirs(options.out, exist_ok=True)
     work = tempfile.mkdtemp(prefix="solvent-bench-work.", dir="/var/tmp")
     os.chmod(work, 0o755)
     broker = Broker(options.build)
@@ -136,18 +146,12 @@ def main():
         context = Context(options, broker, work)
         for side, why in context.sides.missing.items():
             print(f"  without {side}: {why}", file=sys.stderr)
-        samples, groups = run(context, options)
+        run(context, options, described)
     finally:
         broker.end()
         shutil.rmtree(work, ignore_errors=True)
-    took = time.monotonic() - begun
-    os.makedirs(options.out, exist_ok=True)
-    report.as_json(os.path.join(options.out, "bench.json"), samples, groups, context.lacking, described, took)
-    report.chart(os.path.join(options.out, "bench.svg"), samples, [t for ts in groups.values() for t in ts])
-    text = page_text(samples, groups, context, described, took)
-    with open(os.path.join(options.out, "bench.md"), "w", encoding="utf-8") as f:
-        f.write(text)
-    print(text)
+    with open(os.path.join(options.out, "bench.md"), encoding="utf-8") as f:
+        print(f.read())
     print(f"{options.out}/bench.json, bench.svg and bench.md have it", file=sys.stderr)
 
 
