@@ -22,7 +22,8 @@ SAMPLE_US = 400
 
 def lacking():
     """Why there can be no world here, or None."""
-    for path, what in ((MEMORY, "a memory cgroup (v1)"), (FREEZER, "a freezer cgroup (v1)"), (INSTANCES, "tracefs")):
+    for path, what in ((MEMORY, "a memory cgroup (v1)"), (FREEZER, "a freezer cgroup (v1)"),
+                       (INSTANCES, "tracefs (mount -t tracefs nodev /sys/kernel/tracing)")):
         if not os.access(path, os.W_OK):
             return f"the arena needs root and {what}: {path} cannot be written"
     return None
