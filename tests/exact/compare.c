@@ -49,6 +49,13 @@ static uint64_t pages_between(uintptr_t start, uintptr_t end)
 	return (end - start) >> PAGE_SHIFT;
 }
 
+/* Two that do not belong together: whose is it, how old, and what else is around? */
+static _Noreturn void fail_known(const char *what, const struct mapping *m, const struct run *run, uintptr_t start, uintptr_t end)
+{
+	fail("%s: %#lx-%#lx, of the mapping %#lx-%#lx (%#x); the model has %#lx-%#lx (%#x, thing %d, page %lu)", what, start,
+	     end, m->start, m->end, m->is, run->start, run->end, run->is, (int)run->thing, run->page);
+}
+
 /* A piece of a mapping that the model knows. */
 static void count_known(struct account *a, const struct mapping *m, const struct run *run, uintptr_t start,
 			uintptr_t end)
@@ -56,7 +63,7 @@ static void count_known(struct account *a, const struct mapping *m, const struct
 	uint64_t pages = pages_between(start, end);
 	if (!(run->is & IS_CHARGED)) {
 		if (m->is & MAPPING_ACCOUNTED)
-			fail("UNDER: the kernel counts %#lx-%#lx, which should cost nothing", start, end);
+			fail_known("UNDER: the kernel counts what should cost nothing", m, run, start, end);
 		return;
 	}
 	a->expected += pages;
@@ -67,7 +74,7 @@ static void count_known(struct account *a, const struct mapping *m, const struct
 	else if (!(m->is & MAPPING_WRITABLE))
 		a->over[OVER_PROTECTED] += pages;
 	else
-		fail("UNEXPLAINED: %#lx-%#lx is charged, writable, and not counted by the kernel", start, end);
+		fail_known("UNEXPLAINED: charged, writable, and not counted by the kernel", m, run, start, end);
 }
 
 /* A piece of a mapping that is not: libraries, the heap, stacks, Solvent's own. The loader may
