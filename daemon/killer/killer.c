@@ -46,6 +46,12 @@ void killer_hear(struct killer *k, uint32_t w)
 	k->watched[w].heard = true;
 }
 
+static void look_after(struct watched *d, uint64_t now_ns, uint64_t wait_ns)
+{
+	d->next_ns = now_ns + wait_ns;
+	d->early_ns = d->next_ns - early_by(wait_ns);
+}
+
 static void watch_open(struct broker *b, uint32_t w)
 {
 	struct watched *d = &b->killer.watched[w];
@@ -57,8 +63,7 @@ static void watch_open(struct broker *b, uint32_t w)
 	if (!error && d->absent)
 		log_notice("the memory of %s is watched now", watch_name(p));
 	d->absent = error != 0;
-	d->next_ns = error ? b->now_ns + KILLER_ABSENT_NS : b->now_ns;
-	d->early_ns = NEVER;
+	look_after(d, b->now_ns, error ? KILLER_ABSENT_NS : 0);
 	if (!error)
 		bell_listen(&b->killer, w);
 }
@@ -298,9 +303,7 @@ void killer_step(struct broker *b, uint32_t w, const struct reading *r)
 	k->script.lines = lines; /* what went wrong was not decided */
 	trace_step(&k->trace, &k->roll, w, k->dry, r);
 	trace_script(&k->trace, &k->script);
-	uint64_t wait_ns = ladder_wait_ns(&d->ladder, p);
-	d->next_ns = b->now_ns + wait_ns;
-	d->early_ns = d->next_ns - early_by(wait_ns);
+	look_after(d, b->now_ns, ladder_wait_ns(&d->ladder, p));
 }
 
 static void watch_turn(struct broker *b, uint32_t w)
@@ -315,8 +318,7 @@ static void watch_turn(struct broker *b, uint32_t w)
 	}
 	if (sensor_read(&d->sensor, p, b->now_ns, &r) != 0) {
 		sensor_close(&d->sensor);
-		d->next_ns = b->now_ns + KILLER_ABSENT_NS;
-		d->early_ns = NEVER;
+		look_after(d, b->now_ns, KILLER_ABSENT_NS);
 		return;
 	}
 	killer_step(b, w, &r);
@@ -328,7 +330,7 @@ void killer_tick(struct broker *b)
 	if (b->config.watches == 0)
 		return;
 	for (uint32_t w = 0; w < b->config.watches; w++)
-		if (k->watched[w].heard || b->now_ns >= min_u64(k->watched[w].next_ns, k->watched[w].early_ns))
+		if (k->watched[w].heard || b->now_ns >= k->watched[w].early_ns)
 			watch_turn(b, w);
 	roll_refresh(b);
 	if (k->trace.used > 0 && !is_short(k))
