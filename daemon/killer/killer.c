@@ -265,16 +265,16 @@ static void script_do_all(struct broker *b)
 		log_warning("%s%s", k->dry ? "dry run: " : "", s->line[i]);
 }
 
-/* Is anybody looked at in this step? Then figures must be of now. */
-static bool needs_measure(const struct watched *d, const struct watch_policy *p, const struct reading *r)
-{
-	uint32_t act = threshold_pages(&p->act, r->total);
-	return d->ladder.step != LADDER_REST || d->ladder.gauge.pressure != PRESSURE_NONE || r->available <= act;
-}
-
 static bool is_getting_short(const struct watch_policy *p, const struct reading *r)
 {
 	return r->available <= max_u64(threshold_pages(&p->warn, r->total), threshold_pages(&p->act, r->total));
+}
+
+/* May anybody be chosen in this step? Then figures must be of now; below the warning that may be
+ * for how fast memory falls, or what time is lost. */
+static bool needs_measure(const struct watched *d, const struct watch_policy *p, const struct reading *r)
+{
+	return d->ladder.step != LADDER_REST || d->ladder.gauge.pressure != PRESSURE_NONE || is_getting_short(p, r);
 }
 
 /* Before memory is short for the first time in a while: who runs, and where. */
