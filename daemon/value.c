@@ -16,7 +16,7 @@
 const char *const key_name[KEY_N] = {
 	"limit", "guarantee", "warn", "mode", "fork", "noreserve", "cgroup", "warn-signal",
 	"warn-command", "users",
-	"cgroup", "warn", "act", "swap-warn", "swap-act", "exhaustion", "settle",
+	"cgroup", "warn", "act", "swap-warn", "swap-act", "exhaustion", "stall", "settle",
 	"match-account", "match-user", "match-cgroup", "match-exe", "match-comm", "match-oom-score-adj",
 	"managed", "unmanaged", "borrower", "over", "action", "order", "unit", "signal", "grace", "deadline",
 };
@@ -27,7 +27,7 @@ const struct section_kind section_kind[SECTION_N] = {
 			      "warn-command or users, "
 			      "then = and a value" },
 	[SECTION_WATCH] = { "watch", KEY_WATCH_CGROUP, KEY_MATCH_ACCOUNT,
-			    "in a watch write cgroup, warn, act, swap-warn, swap-act, exhaustion or settle, "
+			    "in a watch write cgroup, warn, act, swap-warn, swap-act, exhaustion, stall or settle, "
 			    "then = and a value" },
 	[SECTION_RULE] = { "rule", KEY_MATCH_ACCOUNT, KEY_N,
 			   "in a rule write match-account, match-user, match-cgroup, match-exe, match-comm, "

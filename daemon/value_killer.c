@@ -101,6 +101,14 @@ static const char *duration_wrong(enum key key, const char *value)
 			       value);
 }
 
+static const char *stall_wrong(const char *value)
+{
+	uint32_t percent;
+	if (value_percent(value, &percent) == 0)
+		return NULL;
+	return value_complaint("stall = \"%s\" is no part of the time; write a percentage from 1%% to 100%%", value);
+}
+
 static const char *pattern_wrong(enum key key, const char *value)
 {
 	size_t most = key == KEY_MATCH_ACCOUNT ? ACCOUNT_NAME_BYTES - 1 : RULE_PATTERN_BYTES - 1;
@@ -182,6 +190,8 @@ const char *value_killer_wrong(enum key key, const char *value)
 	case KEY_SWAP_WARN:
 	case KEY_SWAP_ACT:
 		return threshold_wrong(key, value);
+	case KEY_STALL:
+		return stall_wrong(value);
 	case KEY_EXHAUSTION:
 	case KEY_SETTLE:
 	case KEY_GRACE:

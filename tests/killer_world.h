@@ -31,6 +31,9 @@ struct event {
 static struct world {
 	uint64_t now_ns, moved_ns;
 	uint32_t total[2]; /* of the machine, of the group; 0: it is not watched */
+	uint32_t swap; /* the machine's, all of it free */
+	uint32_t stall_percent; /* of the time is lost while what is available is below the warning */
+	uint64_t stall_us;
 	struct being being[ROLL];
 	struct {
 		uint64_t at_ns;
@@ -58,6 +61,7 @@ static inline void world_begin(void)
 	world.now_ns = world.moved_ns = 10000 * MS;
 	world.total[0] = 24 * GIB;
 	world.next_pid = 20000;
+	world.stall_us = 1000000;
 	for (int w = 0; w < 2; w++)
 		world.policy[w] = (struct watch_policy){ .warn = { .ppm = 100000 }, .act = { .ppm = 50000 },
 							 .settle_ns = 100 * MS };
@@ -157,6 +161,8 @@ static inline void world_move(void)
 		if (b->ends_ns && b->ends_ns <= world.now_ns)
 			being_end(i);
 	}
+	if (world_available(0) <= threshold_pages(&world.policy[0].warn, world.total[0]))
+		world.stall_us += (world.now_ns - world.moved_ns) / 100000 * world.stall_percent;
 	world.moved_ns = world.now_ns;
 }
 
@@ -227,7 +233,8 @@ static inline void world_look(void)
 {
 	script_clear(&script);
 	for (uint32_t w = 0; w < 2; w++) {
-		struct reading r = { world.now_ns, world.total[w], world_available(w), 0, 0 };
+		uint32_t swap = w == 0 ? world.swap : 0;
+		struct reading r = { world.now_ns, world.total[w], world_available(w), swap, swap, w == 0 ? world.stall_us : 0 };
 		if (r.total)
 			ladder_climb(&world.ladder[w], &roll, w, &world.policy[w], &r, world.dry, &script);
 	}

@@ -88,7 +88,7 @@ Test(config, fills_in_what_is_not_said)
 Test(config, reads_watches_and_rules)
 {
 	cr_assert(read_string("account \"batch/nightly\" { }\n"
-			      "watch { warn = 10% act = 1G swap-act = 7% exhaustion = 500ms settle = 50ms }\n"
+			      "watch { warn = 10% act = 1G swap-act = 7% exhaustion = 500ms stall = 40% settle = 50ms }\n"
 			      "watch {\n cgroup = /db act = 5%\n}\n"
 			      "rule { match-account = \"batch/*\"  action = kill  order = first }\n"
 			      "rule { match-exe = \"/usr/sbin/sshd\"  action = never }\n"
@@ -98,9 +98,9 @@ Test(config, reads_watches_and_rules)
 	cr_assert(config.watches == 2 && config.rules == 3 && machine->line == 2 && db->line == 4);
 	cr_assert(threshold_pages(&machine->warn, 1000) == 100 && threshold_pages(&machine->act, 1000) == 1u << 18);
 	cr_assert(threshold_pages(&machine->swap_act, 1000) == 70 && threshold_pages(&machine->swap_warn, 1000) == 140);
-	cr_assert(machine->exhaustion_ns == 500000000 && machine->settle_ns == 50000000);
+	cr_assert(machine->exhaustion_ns == 500000000 && machine->settle_ns == 50000000 && machine->stall_ppm == 400000);
 	cr_assert(threshold_pages(&db->act, 1000) == 50 && threshold_pages(&db->warn, 1000) == 100);
-	cr_assert(db->exhaustion_ns == 0 && db->settle_ns == 100000000);
+	cr_assert(db->exhaustion_ns == 0 && db->settle_ns == 100000000 && db->stall_ppm == 0);
 	cr_assert_str_eq(db->group, "/db");
 	const struct rule *batch = &config.rule[0], *sshd = &config.rule[1], *rest = &config.rule[2];
 	cr_assert(batch->action == ACTION_KILL && batch->order == ORDER_FIRST && batch->unit == UNIT_PROCESS);
@@ -230,6 +230,8 @@ static const struct mistake mistakes[] = {
 	{ "watch { cgroup = a }", 1, "is not a path" },
 	{ "watch { act = 1% }\nwatch {\n act = 2% }", 3, "watched already" },
 	{ "watch { exhaustion = 5 }", 1, "is not a time; write a whole number and ms, s or m" },
+	{ "watch { stall = 500ms }", 1, "is no part of the time; write a percentage from 1% to 100%" },
+	{ "watch { stall = 0% }", 1, "is no part of the time" },
 	{ "watch { settle = 61m }", 1, "is not a time" },
 	{ "watch { limit = 5 }", 1, "in a watch write cgroup, warn, act" },
 	{ "rule {\n unmanaged = true }", 2, "this rule has no action" },

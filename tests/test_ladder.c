@@ -122,6 +122,80 @@ Test(ladder, what_is_decided_is_decided_again)
 	cr_assert(memcmp(said, world.said, sizeof said) == 0);
 }
 
+/* --- where swap is free, and nothing gets on --- */
+
+/* Two hogs of 4 GiB, and hardly anything available but in swap, which is large. What the machine
+ * has less (`short_of`) it will not have when the first is gone, either. */
+static void thrash_begin(uint32_t stall_percent, uint32_t short_of)
+{
+	world_begin();
+	roll_rule(ACTION_KILL, UNIT_PROCESS);
+	bystanders_add();
+	world_add("hog", 500, 4 * GIB)->back_ms = 60;
+	world_add("hog", 501, 4 * GIB)->back_ms = 60; /* the younger goes first */
+	world.swap = 64 * GIB;
+	world.policy[0].swap_act.ppm = 50000;
+	world.policy[0].swap_warn.ppm = 100000;
+	world.policy[0].stall_ppm = 500000;
+	world.stall_percent = stall_percent;
+	world_fill(100 * MIB);
+	world.total[0] -= short_of;
+}
+
+Test(ladder, a_machine_that_only_swaps_loses_its_hog_and_nobody_else)
+{
+	thrash_begin(80, 0);
+	world_run(8000);
+	const struct event *kill = event_of(DEED_KILL, 501);
+	cr_assert(kill && kill->ms >= 1000 && kill->ms <= 1200, "after a second of it: %s", world.said);
+	cr_assert(events_of(DEED_KILL) == 1 && events_of(DEED_SIGNAL) == 0, "%s", world.said);
+	cr_assert(times_said("80 % of the time is lost") == 1 && times_said("hog[501] is gone") == 1, "%s", world.said);
+	cr_assert(times_said("is there again") == 1, "%s", world.said);
+}
+
+Test(ladder, a_machine_that_swaps_and_gets_on_loses_nobody)
+{
+	thrash_begin(40, 0);
+	world_run(20000);
+	cr_assert(events_of(DEED_KILL) + events_of(DEED_SIGNAL) + events_of(DEED_WARN) == 0, "%s", world.said);
+}
+
+Test(ladder, the_next_goes_only_for_time_lost_after_the_first)
+{
+	thrash_begin(80, 4 * GIB);
+	world_run(8000);
+	const struct event *first = event_of(DEED_KILL, 501), *second = event_of(DEED_KILL, 500);
+	cr_assert(first && second && second->ms >= first->ms + 1000, "a second of its own: %s", world.said);
+	cr_assert(second->ms <= first->ms + 1300 && events_of(DEED_KILL) == 2, "%s", world.said);
+}
+
+Test(ladder, who_gave_nothing_back_is_not_asked_again_while_time_is_lost)
+{
+	thrash_begin(80, 0);
+	roll.rule[0].action = ACTION_RECLAIM; /* for the bystanders, before the hogs are killed */
+	roll.rule[0].order = ORDER_FIRST;
+	roll_rule(ACTION_KILL, UNIT_PROCESS);
+	for (uint32_t i = 0; i < roll.n; i++)
+		if (roll.candidate[i].rules != 0)
+			roll.candidate[i].rules = roll.candidate[i].pid < 500 ? 1 : 2;
+	world_run(30000);
+	cr_assert(events_of(DEED_RECLAIM) == 12 && events_of(DEED_KILL) == 1 && event_of(DEED_KILL, 501), "%s", world.said);
+}
+
+Test(ladder, who_was_frozen_for_lost_time_stays_so_while_memory_is_short)
+{
+	thrash_begin(80, 0);
+	roll.rule[0].action = ACTION_FREEZE;
+	world_run(1500);
+	world.stall_percent = 0;
+	world_run(10000);
+	cr_assert(events_of(DEED_FREEZE) == 1 && events_of(DEED_THAW) == 0, "%s", world.said);
+	cr_assert(times_said("is waited for no longer") == 1, "%s", world.said);
+	world.total[0] += 4 * GIB;
+	world_run(14000);
+	cr_assert(events_of(DEED_FREEZE) == 1 && events_of(DEED_THAW) == 1, "%s", world.said);
+}
+
 /* --- more than one --- */
 
 /* Two must go; a third holds a little less. Their memory comes back late. */
@@ -506,6 +580,18 @@ Test(ladder, a_group_that_is_short_takes_one_of_its_own)
 	world_fill(6 * GIB);
 	world_run(3000);
 	cr_assert(events_of(DEED_KILL) == 1 && event_of(DEED_KILL, 500)->watch == WORLD_GROUP, "%s", world.said);
+}
+
+Test(ladder, time_that_anothers_victim_cost_is_forgotten)
+{
+	thrash_begin(80, 0);
+	struct being *hog = &world.being[12];
+	world.total[1] = 4 * GIB; /* it fills its group */
+	group_join(hog);
+	hog->kill_ms = 990; /* and ends right before the machine's second is over */
+	hog->back_ms = 5000;
+	world_run(1900);
+	cr_assert(event_of(DEED_KILL, 500) && events_of(DEED_KILL) == 1, "%s", world.said);
 }
 
 Test(ladder, each_watch_takes_its_own)

@@ -72,4 +72,5 @@ struct roll {
 	uint64_t unmanaged_rules; /* those without an account pattern */
 	uint32_t rules;
 	struct rule rule[RULES];
+	uint64_t ended_ns; /* a victim was last seen to be gone: the ladder's own, too */
 };

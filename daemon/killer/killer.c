@@ -60,6 +60,9 @@ static void watch_open(struct broker *b, uint32_t w)
 	if (error && !d->absent)
 		log_warning("the memory of %s cannot be watched: %s; it is tried again every second", watch_name(p),
 			    strerror(-error));
+	if (!error && p->stall_ppm && d->sensor.stall < 0)
+		log_warning("the time that %s loses cannot be seen: %s; stall never comes", watch_name(p),
+			    p->group[0] ? "its control group has no memory.pressure" : "/proc/pressure/memory cannot be read");
 	if (!error && d->absent)
 		log_notice("the memory of %s is watched now", watch_name(p));
 	d->absent = error != 0;

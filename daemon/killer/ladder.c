@@ -91,6 +91,8 @@ static void victim_bring(struct climb *c, enum phase phase, enum deed_kind kind)
 static void step_to(struct climb *c, enum ladder_step step, uint64_t for_ns)
 {
 	c->l->step = (uint8_t)step;
+	if (step == LADDER_SETTLE)
+		gauge_forget_stall(&c->l->gauge, &c->l->gauge.last);
 	c->l->since_ns = c->now_ns;
 	c->l->until_ns = for_ns > UINT64_MAX - c->now_ns ? UINT64_MAX : c->now_ns + for_ns;
 }
@@ -173,6 +175,7 @@ static void flight_look(struct climb *c)
 		victim_gather(c);
 	}
 	if (victim_count(c) == 0) {
+		c->roll->ended_ns = c->now_ns;
 		saying_gone(c->script, c->l, c->policy);
 		step_to(c, LADDER_SETTLE, c->policy->settle_ns);
 	} else if (c->l->step == LADDER_TOLD) {
@@ -319,6 +322,13 @@ static void forgive(struct climb *c)
 	}
 }
 
+/* Where time was lost, whoever was frozen for it would lose it again. */
+static bool may_thaw(const struct climb *c)
+{
+	const struct reading *r = &c->l->gauge.last;
+	return c->policy->stall_ppm == 0 || r->available > threshold_pages(&c->policy->warn, r->total);
+}
+
 static void calm_look(struct climb *c)
 {
 	struct ladder *l = c->l;
@@ -330,7 +340,7 @@ static void calm_look(struct climb *c)
 			saying_calm(c->script, l, c->policy);
 		l->warned = l->short_of = l->nobody = false;
 		l->victims = 0;
-	} else if (c->now_ns - l->calm_ns >= LADDER_THAW_NS) {
+	} else if (c->now_ns - l->calm_ns >= LADDER_THAW_NS && may_thaw(c)) {
 		l->calm_ns = c->now_ns;
 		thaw_one(c);
 	}
@@ -361,6 +371,8 @@ void ladder_climb(struct ladder *l, struct roll *roll, uint32_t w, const struct 
 		  const struct reading *r, bool dry, struct script *ret)
 {
 	struct climb c = { .l = l, .roll = roll, .policy = p, .script = ret, .now_ns = r->now_ns, .w = w, .dry = dry };
+	if (roll->ended_ns > l->gauge.stall_since_ns)
+		gauge_forget_stall(&l->gauge, r);
 	gauge_read(&l->gauge, p, r);
 	bool warn = pressure_look(&c);
 	if (l->step == LADDER_REST || l->step == LADDER_SETTLE)

@@ -29,9 +29,9 @@ static bool watch_take(const char *line)
 	uint32_t w;
 	int at = 0;
 	struct watch_policy p = { .line = 0 };
-	if (sscanf(line, "watch %u %u %u %u %u %u %u %u %u %" SCNu64 " %" SCNu64 " %n", &w, &p.warn.pages, &p.warn.ppm,
+	if (sscanf(line, "watch %u %u %u %u %u %u %u %u %u %" SCNu64 " %u %" SCNu64 " %n", &w, &p.warn.pages, &p.warn.ppm,
 		   &p.act.pages, &p.act.ppm, &p.swap_warn.pages, &p.swap_warn.ppm, &p.swap_act.pages, &p.swap_act.ppm,
-		   &p.exhaustion_ns, &p.settle_ns, &at) < 11 || w >= WATCHES)
+		   &p.exhaustion_ns, &p.stall_ppm, &p.settle_ns, &at) < 12 || w >= WATCHES)
 		return false;
 	snprintf(p.group, sizeof p.group, "%s", line + at);
 	stage.config.watch[w] = p;
@@ -166,8 +166,8 @@ static bool step_take(const char *line)
 	uint32_t w;
 	int dry;
 	struct reading r;
-	if (sscanf(line, "step %u %d %" SCNu64 " %u %u %u %u", &w, &dry, &r.now_ns, &r.total, &r.available, &r.swap_total,
-		   &r.swap_free) != 7 || w >= WATCHES)
+	if (sscanf(line, "step %u %d %" SCNu64 " %u %u %u %u %" SCNu64, &w, &dry, &r.now_ns, &r.total, &r.available,
+		   &r.swap_total, &r.swap_free, &r.stall_us) != 8 || w >= WATCHES)
 		return false;
 	script_clear(&stage.script);
 	stage.deeds = stage.lines = 0;
@@ -194,7 +194,7 @@ static bool line_take(const char *line)
 		return decision_take(line);
 	decisions_finish();
 	puts(line);
-	if (strcmp(line, "trace 1") == 0)
+	if (strcmp(line, "trace 2") == 0)
 		return true;
 	if (sscanf(line, "unmanaged %" SCNu64, &stage.roll.unmanaged_rules) == 1)
 		return true;

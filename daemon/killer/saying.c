@@ -54,12 +54,16 @@ void saying_warn(struct script *s, const struct ladder *l, const struct watch_po
 
 void saying_short(struct script *s, const struct ladder *l, const struct watch_policy *p)
 {
-	left_say(s, l, p, l->gauge.soon ? "will soon be gone" : "is short", &p->act);
+	char stalled[64];
+	snprintf(stalled, sizeof stalled, "is so short that %u %% of the time is lost", l->gauge.stall_ppm / 10000);
+	left_say(s, l, p, l->gauge.stalled ? stalled : l->gauge.soon ? "will soon be gone" : "is short", &p->act);
 }
 
 void saying_calm(struct script *s, const struct ladder *l, const struct watch_policy *p)
 {
-	left_say(s, l, p, "is there again", &p->warn);
+	/* Where swap is free, there may be none, and yet nobody waits. */
+	bool there = l->gauge.last.available > threshold_pages(&p->warn, l->gauge.last.total);
+	left_say(s, l, p, there ? "is there again" : "is waited for no longer", &p->warn);
 }
 
 /* --- the choice --- */

@@ -155,18 +155,49 @@ static int group_sensor_open(struct sensor *s, const char *path)
 	return s->memory < 0 ? s->memory : s->limit < 0 ? s->limit : s->stat < 0 ? s->stat : 0;
 }
 
+/* --- time lost --- */
+
+static int stall_read(const struct sensor *s, uint64_t *ret_us)
+{
+	char text[TEXT_BYTES];
+	int error = text_read(s->stall, text);
+	const char *full = error ? NULL : strstr(text, "full ");
+	const char *total = full ? strstr(full, "total=") : NULL;
+	*ret_us = total ? strtoull(total + 6, NULL, 10) : 0;
+	return error ? error : total ? 0 : -EPROTO;
+}
+
+/* A group of v1 has none; with psi=0 the file may be there, and reading it fails. */
+static void stall_open(struct sensor *s, const struct watch_policy *p)
+{
+	struct group g;
+	uint64_t us;
+	if (!p->group[0]) {
+		s->stall = openat(proc_descriptor(), "pressure/memory", O_RDONLY | O_CLOEXEC);
+	} else if (group_open(p->group, &g) == 0) {
+		s->stall = g.unified ? group_file(&g, "memory.pressure", O_RDONLY) : -1;
+		close(g.dir);
+	}
+	if (s->stall < 0 || stall_read(s, &us) == 0)
+		return;
+	close(s->stall);
+	s->stall = -1;
+}
+
 /* --- both --- */
 
 int sensor_open(struct sensor *s, const struct watch_policy *p)
 {
 	struct reading first;
-	*s = (struct sensor){ .memory = -1, .limit = -1, .stat = -1, .bell = -1,
+	*s = (struct sensor){ .memory = -1, .limit = -1, .stat = -1, .stall = -1, .bell = -1,
 			      .machine = pages_from(proc_memory_bytes()) };
 	int error = 0;
 	if (p->group[0])
 		error = group_sensor_open(s, p->group);
 	else if ((s->memory = openat(proc_descriptor(), "meminfo", O_RDONLY | O_CLOEXEC)) < 0)
 		error = -errno;
+	if (!error && p->stall_ppm)
+		stall_open(s, p);
 	error = error ? error : sensor_read(s, p, 1, &first);
 	if (!error && p->group[0])
 		files_read(s);
@@ -179,7 +210,10 @@ int sensor_open(struct sensor *s, const struct watch_policy *p)
 int sensor_read(struct sensor *s, const struct watch_policy *p, uint64_t now_ns, struct reading *ret)
 {
 	*ret = (struct reading){ .now_ns = now_ns };
-	return p->group[0] ? group_read(s, p, now_ns, ret) : machine_read(s, ret);
+	int error = p->group[0] ? group_read(s, p, now_ns, ret) : machine_read(s, ret);
+	if (!error && s->stall >= 0)
+		stall_read(s, &ret->stall_us);
+	return error;
 }
 
 void sensor_hear(const struct sensor *s)
@@ -191,7 +225,7 @@ void sensor_hear(const struct sensor *s)
 
 void sensor_close(struct sensor *s)
 {
-	int fd[] = { s->memory, s->limit, s->stat, s->bell };
+	int fd[] = { s->memory, s->limit, s->stat, s->stall, s->bell };
 	for (size_t i = 0; i < ARRAY_N(fd); i++)
 		if (fd[i] >= 0)
 			close(fd[i]);

@@ -41,6 +41,8 @@ const char *watch_fill(const struct values *v, struct watch_policy *p, enum key 
 	p->swap_act = value_threshold(or_default(v->of[KEY_SWAP_ACT], ACT_DEFAULT));
 	p->swap_warn = warn_fill(v->of[KEY_SWAP_WARN], &p->swap_act);
 	value_duration(or_default(v->of[KEY_EXHAUSTION], "0ms"), &p->exhaustion_ns);
+	if (v->of[KEY_STALL])
+		p->stall_ppm = value_threshold(v->of[KEY_STALL]).ppm;
 	value_duration(or_default(v->of[KEY_SETTLE], SETTLE_DEFAULT), &p->settle_ns);
 	*ret_key = KEY_WATCH_WARN;
 	if (is_less(&p->warn, &p->act))

@@ -45,7 +45,7 @@ void trace_begin(struct trace *t, int fd)
 	t->fd = fd;
 	t->used = t->n = 0;
 	if (fd >= 0)
-		put(t, "trace 1\n");
+		put(t, "trace 2\n");
 }
 
 /* What a rule matches is in the rows; of that only whether it has changed. */
@@ -65,9 +65,9 @@ void trace_config(struct trace *t, const struct config *c, bool same)
 	put(t, "watches %u %d\n", c->watches, same);
 	for (uint32_t w = 0; w < c->watches; w++) {
 		const struct watch_policy *p = &c->watch[w];
-		put(t, "watch %u %u %u %u %u %u %u %u %u %" PRIu64 " %" PRIu64 " %s\n", w, p->warn.pages, p->warn.ppm,
+		put(t, "watch %u %u %u %u %u %u %u %u %u %" PRIu64 " %u %" PRIu64 " %s\n", w, p->warn.pages, p->warn.ppm,
 		    p->act.pages, p->act.ppm, p->swap_warn.pages, p->swap_warn.ppm, p->swap_act.pages, p->swap_act.ppm,
-		    p->exhaustion_ns, p->settle_ns, p->group);
+		    p->exhaustion_ns, p->stall_ppm, p->settle_ns, p->group);
 	}
 	put(t, "rules %u\n", c->rules);
 	for (uint32_t i = 0; i < c->rules; i++) {
@@ -131,8 +131,8 @@ void trace_step(struct trace *t, const struct roll *roll, uint32_t w, bool dry, 
 		return;
 	stakes_put(t, roll);
 	rows_put(t, roll);
-	put(t, "step %u %d %" PRIu64 " %u %u %u %u\n", w, dry, r->now_ns, r->total, r->available, r->swap_total,
-	    r->swap_free);
+	put(t, "step %u %d %" PRIu64 " %u %u %u %u %" PRIu64 "\n", w, dry, r->now_ns, r->total, r->available,
+	    r->swap_total, r->swap_free, r->stall_us);
 }
 
 /* --- what came of it --- */

@@ -2,16 +2,16 @@
 /* Everything the ladder is given, written down, and what it decided: lines of numbers, so that the
  * same can be decided again, and compared, byte for byte (solventd --replay).
  *
- *   trace 1
+ *   trace 2
  *   watches N SAME
- *   watch W warn-pages warn-ppm act-pages act-ppm swap-warn.. swap-act.. exhaustion settle group
+ *   watch W warn-pages warn-ppm act-pages act-ppm swap-warn.. swap-act.. exhaustion stall-ppm settle group
  *   rules N
  *   rule I managed borrower over action unit signal order grace deadline line patterns
  *   stake I guarantee shared rules
  *   unmanaged rules
  *   row I pid parent start image cgroup rules user adj account watches exempt borrower held shared cpu comm
  *   free I
- *   step W dry now total available swap-total swap-free
+ *   step W dry now total available swap-total swap-free stall-us
  *   > what was to be done, or said
  *
  * Rows and stakes stand where they have changed since they were last written. */

@@ -28,6 +28,39 @@ static void rate_measure(struct gauge *g, const struct reading *r)
 	g->since_available = r->available;
 }
 
+void gauge_forget_stall(struct gauge *g, const struct reading *r)
+{
+	g->stall_since_ns = r->now_ns;
+	g->stall_since_us = r->stall_us;
+	g->stall_ppm = 0;
+}
+
+/* Of the last span that is over, until the next is. True: one is over now. */
+static bool stall_measure(struct gauge *g, const struct reading *r)
+{
+	uint64_t span = r->now_ns - g->stall_since_ns;
+	if (g->stall_since_ns != 0 && span < WATCH_STALL_NS)
+		return false;
+	bool known = g->stall_since_us != 0 && r->stall_us > g->stall_since_us;
+	uint64_t lost_us = known ? r->stall_us - g->stall_since_us : 0;
+	g->stall_ppm = (uint32_t)min_u64(lost_us * NS_PER_S / span, 1000000);
+	g->stall_since_ns = r->now_ns;
+	g->stall_since_us = r->stall_us;
+	return true;
+}
+
+/* Swap that is free is no help where pages come and go all the time; and what was done against it
+ * begins no new shortage with every second. */
+static void stall_judge(struct gauge *g, const struct watch_policy *p, const struct reading *r)
+{
+	bool over = stall_measure(g, r), low = r->available <= threshold_pages(&p->warn, r->total);
+	g->stalled = p->stall_ppm != 0 && low && g->stall_ppm >= p->stall_ppm;
+	if (g->stalled)
+		g->stalling = true;
+	else if (!low || p->stall_ppm == 0 || (over && g->stall_ppm < p->stall_ppm / 2))
+		g->stalling = false;
+}
+
 uint64_t gauge_lasts_ns(const struct gauge *g)
 {
 	return g->fall == 0 ? UINT64_MAX : (uint64_t)g->last.available * NS_PER_S / g->fall;
@@ -38,7 +71,8 @@ static void nothing_read(struct gauge *g, const struct reading *r)
 {
 	g->last.now_ns = r->now_ns;
 	g->pressure = PRESSURE_NONE;
-	g->soon = false;
+	g->soon = g->stalled = false;
+	gauge_forget_stall(g, r);
 }
 
 void gauge_read(struct gauge *g, const struct watch_policy *p, const struct reading *r)
@@ -50,12 +84,14 @@ void gauge_read(struct gauge *g, const struct watch_policy *p, const struct read
 	if (r->available < g->last.available || r->swap_free < g->last.swap_free)
 		g->fell_ns = r->now_ns;
 	rate_measure(g, r);
+	stall_judge(g, p, r);
 	g->last = *r;
-	g->pressure = is_below(r, &p->act, &p->swap_act)   ? PRESSURE_ACT :
-		      is_below(r, &p->warn, &p->swap_warn) ? PRESSURE_WARN :
-							     PRESSURE_NONE;
+	g->pressure = is_below(r, &p->act, &p->swap_act)		    ? PRESSURE_ACT :
+		      g->stalling || is_below(r, &p->warn, &p->swap_warn) ? PRESSURE_WARN :
+									      PRESSURE_NONE;
 	g->soon = g->pressure == PRESSURE_WARN && p->exhaustion_ns != 0 && gauge_lasts_ns(g) <= p->exhaustion_ns;
-	if (g->soon)
+	g->stalled = g->stalled && g->pressure != PRESSURE_ACT;
+	if (g->soon || g->stalled)
 		g->pressure = PRESSURE_ACT;
 }
 
@@ -71,6 +107,8 @@ uint64_t gauge_wait_ns(const struct gauge *g, const struct watch_policy *p)
 		left = max_u64(left, (uint64_t)(r->swap_free - swap_act) * 10);
 	uint64_t wait = min_u64(left, PAGES_MAX) * NS_PER_S / (WATCH_FILL_BYTES >> PAGE_SHIFT);
 	bool quiet = r->now_ns - g->fell_ns > WATCH_QUIET_NS;
+	if (p->stall_ppm && r->available <= threshold_pages(&p->warn, r->total))
+		wait = min_u64(wait, WATCH_STALL_NS / 10);
 	return min_u64(max_u64(wait, quiet ? WATCH_CALM_NS : WATCH_SHORTEST_NS), WATCH_LONGEST_NS);
 }
 

@@ -24,6 +24,7 @@ struct watch_policy {
 	struct threshold warn, act;	       /* at most this much is available */
 	struct threshold swap_warn, swap_act;  /* and, where there is swap, at most this much of it is free */
 	uint64_t exhaustion_ns; /* below warn: act also when the rest lasts no longer than this; 0: never */
+	uint32_t stall_ppm;	/* below warn: act also when all stood still for so much of the time; 0: never */
 	uint64_t settle_ns;	/* after a death, before the next victim */
 	int32_t line;		/* in the configuration's file */
 };
@@ -36,12 +37,16 @@ struct reading {
 	uint64_t now_ns; /* CLOCK_MONOTONIC */
 	uint32_t total, available; /* total 0: it could not be read, and says nothing */
 	uint32_t swap_total, swap_free; /* total 0: there is none */
+	uint64_t stall_us; /* so long all that could run waited for memory, since the start (PSI, full); 0: unknown */
 };
 
 enum pressure { PRESSURE_NONE, PRESSURE_WARN, PRESSURE_ACT, PRESSURE_N };
 
 /* Available memory falls and rises; the rate is of its fall over the last WATCH_SPAN_NS or so. */
 #define WATCH_SPAN_NS (30 * 1000000ull)
+
+/* A second in which hardly anything ran: less may be a single read of what was swapped out. */
+#define WATCH_STALL_NS (1000 * 1000000ull)
 
 struct gauge {
 	struct reading last;
@@ -51,10 +56,17 @@ struct gauge {
 	uint64_t fell_ns;  /* when it was last seen to fall */
 	enum pressure pressure;
 	bool soon; /* it is time to exhaustion that counts, not what is left */
+	bool stalled; /* it is time lost that counts */
+	bool stalling; /* it did, and no second since was better by half: memory is at least getting short */
+	uint64_t stall_since_ns, stall_since_us;
+	uint32_t stall_ppm; /* of the last span; 0: none is over since gauge_forget_stall */
 };
 
 /* Takes one reading in. */
 void gauge_read(struct gauge *g, const struct watch_policy *p, const struct reading *r);
+
+/* Somebody has ended, or was made to hold less: the time lost before `r` says nothing any more. */
+void gauge_forget_stall(struct gauge *g, const struct reading *r);
 
 /* How long what is available lasts at the present rate; UINT64_MAX: for ever. */
 uint64_t gauge_lasts_ns(const struct gauge *g);
