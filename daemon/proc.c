@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -148,6 +149,16 @@ bool proc_handles(int32_t pid, int signal)
 	if (status_line(pid, "SigCgt:\t", text, sizeof text, &line) != 0)
 		return false;
 	return strtoull(line, NULL, 16) >> (signal - 1) & 1;
+}
+
+int proc_inode(int at, const char *path, uint64_t *ret_device, uint64_t *ret_inode)
+{
+	struct statx st;
+	if (statx(at, path, AT_STATX_DONT_SYNC, STATX_INO, &st) != 0)
+		return -errno;
+	*ret_device = makedev(st.stx_dev_major, st.stx_dev_minor);
+	*ret_inode = st.stx_ino;
+	return 0;
 }
 
 bool proc_is_foreign(int32_t pid)

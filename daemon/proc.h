@@ -58,6 +58,10 @@ int proc_effective_uid(int32_t pid, uid_t *ret);
 /* Has it a handler for that signal? */
 bool proc_handles(int32_t pid, int signal);
 
+/* Which file is behind a path (below `at`, see openat(2)), as far as this machine knows without
+ * asking another: a file system whose server is gone would never answer. 0 or -errno. */
+int proc_inode(int at, const char *path, uint64_t *ret_device, uint64_t *ret_inode);
+
 /* Does it live in a pid namespace below ours? Then its own idea of pids, and its
  * children's, is not ours (man 7 pid_namespaces; NSpid in /proc/PID/status). */
 bool proc_is_foreign(int32_t pid);

@@ -4,10 +4,10 @@
  * time, the second is told by kcmp(2). */
 #include "daemon/unattached.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,11 +97,12 @@ static struct account *account_of(struct broker *b, int32_t pid, const struct pr
  * does not have the ledger. */
 static bool is_broker(const struct account *a, int32_t pid)
 {
-	struct stat theirs, ours;
+	uint64_t device, inode, our_device, our_inode;
 	char path[32];
 	snprintf(path, sizeof path, "%d/exe", pid);
-	return fstatat(proc_descriptor(), path, &theirs, 0) == 0 && stat("/proc/self/exe", &ours) == 0 &&
-	       theirs.st_dev == ours.st_dev && theirs.st_ino == ours.st_ino && proc_maps(pid, a->device, a->inode) <= 0;
+	return proc_inode(proc_descriptor(), path, &device, &inode) == 0 &&
+	       proc_inode(AT_FDCWD, "/proc/self/exe", &our_device, &our_inode) == 0 && device == our_device &&
+	       inode == our_inode && proc_maps(pid, a->device, a->inode) <= 0;
 }
 
 static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64_t start_ticks)

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/broker.h"
@@ -92,10 +91,10 @@ static int file_read(int32_t pid, const char *name, char *text, size_t n)
 
 static struct file_identity identity_of(int at, const char *path)
 {
-	struct stat st;
-	if (fstatat(at, path, &st, 0) != 0)
+	uint64_t device, inode;
+	if (proc_inode(at, path, &device, &inode) != 0)
 		return (struct file_identity){ 0, 0 };
-	return (struct file_identity){ st.st_dev, st.st_ino };
+	return (struct file_identity){ device, inode };
 }
 
 static bool is_same(const struct file_identity *one, const struct file_identity *other)
