@@ -181,6 +181,7 @@ void unattached_hear(struct broker *b, int connector)
 	for (int n = 0; n < HEARD_AT_ONCE && (heard = connector_read(connector, &pid)) > 0; n++) {
 		struct account *a = registry_next(b, pid, NULL);
 		struct member *m = a ? registry_find(b, a, pid) : NULL;
+		census_hear(b, pid);
 		if (!a)
 			process_look(b, pid);
 		else if (!a->damaged && m && !m->unattached)

@@ -110,6 +110,8 @@ struct portrait {
 	char group[WATCH_GROUP_BYTES], exe[RULE_PATTERN_BYTES + 16], comm[COMM_BYTES];
 };
 
+/* A service manager gives us mounts of our own, on which files have the names that they have for
+ * everybody else, who has those of pid 1. */
 static void exe_draw(const struct census *c, int32_t pid, struct portrait *p)
 {
 	char path[48];
@@ -119,7 +121,7 @@ static void exe_draw(const struct census *c, int32_t pid, struct portrait *p)
 	p->who.file = identity_of(proc_descriptor(), path);
 	snprintf(path, sizeof path, "%d/ns/mnt", pid);
 	struct file_identity mounts = identity_of(proc_descriptor(), path);
-	p->who.same_files = is_same(&mounts, &c->mounts);
+	p->who.same_files = is_same(&mounts, &c->mounts) || is_same(&mounts, &c->init_mounts);
 }
 
 static uint64_t group_number(const char *path)
@@ -269,14 +271,15 @@ static void held_set(struct candidate *of, const struct handle *h, const struct 
 	of->shared = h->correction < 0 ? (uint32_t)min_u64((uint64_t)-(int64_t)h->correction, private) : 0;
 }
 
-/* False: it is gone. */
+/* False: it is gone. Where another thread's statm is kept, that one may end before the rest. */
 static bool candidate_measure(struct census *c, struct candidate *of, struct handle *h)
 {
 	struct count now = { .size = 0 };
 	int error = count_quick(of->pid, h->statm, &now);
-	if (error == -ESRCH || error == -ENOENT)
+	bool ended = error == -ESRCH || error == -ENOENT;
+	if (ended && (h->pidfd < 0 || pidfd_is_gone(h->pidfd)))
 		return false;
-	if (!error && now.size == 0 && !is_fixed(of)) {
+	if ((ended || (!error && now.size == 0)) && !is_fixed(of)) {
 		int fd = thread_statm(of->pid);
 		if (fd < 0)
 			return !(h->pidfd >= 0 && pidfd_is_gone(h->pidfd));
@@ -411,13 +414,27 @@ static void review(struct broker *b, uint32_t i, bool count)
 	struct census *c = &b->killer.census;
 	struct candidate *of = &b->killer.roll.candidate[i];
 	struct portrait p;
-	if (portrait_draw(c, of->pid, &p) != 0 || p.life.stat.start_ticks != of->start_ticks)
-		census_is_gone(b, i);
-	else
-		candidate_describe(b, &p, of);
-	if (of->pid != 0 && count && !is_fixed(of))
-		candidate_count(of, &c->handle[i]);
 	c->handle[i].known_ns = b->now_ns;
+	if (portrait_draw(c, of->pid, &p) != 0) {
+		census_is_gone(b, i);
+	} else if (p.life.stat.start_ticks != of->start_ticks) {
+		leave(c, &b->killer.roll, i);
+	} else {
+		/* Whose first thread has ended shows no program any more: it is what it was. */
+		if (p.life.stat.state != 'Z')
+			candidate_describe(b, &p, of);
+		if (count && !is_fixed(of) && p.life.stat.state != 'D')
+			candidate_count(of, &c->handle[i]);
+	}
+}
+
+/* Nothing of it changes; but its pid may be another's by now. */
+static void fixed_look(struct broker *b, uint32_t i)
+{
+	struct proc_stat st;
+	const struct candidate *of = &b->killer.roll.candidate[i];
+	if (proc_stat(of->pid, &st) == 0 && st.start_ticks != of->start_ticks)
+		leave(&b->killer.census, &b->killer.roll, i);
 }
 
 static void review_some(struct broker *b, uint32_t n, bool count)
@@ -427,11 +444,22 @@ static void review_some(struct broker *b, uint32_t n, bool count)
 	for (uint32_t looked = 0; looked < roll->n && n > 0; looked++) {
 		c->next = c->next + 1 < roll->n ? c->next + 1 : 0;
 		const struct candidate *of = &roll->candidate[c->next];
-		if (of->pid == 0 || is_fixed(of) || (count && c->handle[c->next].known_ns == b->now_ns))
+		if (of->pid == 0 || (count && c->handle[c->next].known_ns == b->now_ns))
 			continue;
+		if (is_fixed(of)) {
+			fixed_look(b, c->next);
+			continue;
+		}
 		review(b, c->next, count);
 		n--;
 	}
+}
+
+void census_hear(struct broker *b, int32_t pid)
+{
+	uint32_t i = b->config.watches ? census_find(&b->killer.census, &b->killer.roll, pid) : ROLL;
+	if (i < ROLL && !is_fixed(&b->killer.roll.candidate[i]))
+		review(b, i, false);
 }
 
 void census_review(struct broker *b, uint32_t n)
@@ -487,6 +515,7 @@ void census_begin(struct census *c, struct roll *roll, uint32_t fds_most)
 	c->fds_most = fds_most;
 	c->unified = group_is_unified();
 	c->mounts = identity_of(proc_descriptor(), "self/ns/mnt");
+	c->init_mounts = identity_of(proc_descriptor(), "1/ns/mnt");
 }
 
 void census_end(struct census *c, struct roll *roll)

@@ -38,7 +38,7 @@ struct census {
 	bool unified;
 	uint64_t boot_ticks_ns;
 	struct file_identity file[RULES]; /* what each rule's exe is now */
-	struct file_identity mounts;	  /* our mount namespace */
+	struct file_identity mounts, init_mounts; /* our mount namespace, and that of pid 1 */
 	uint32_t bucket[CENSUS_BUCKETS];
 	struct handle handle[ROLL];
 };
@@ -52,6 +52,9 @@ void census_walk(struct broker *b);
 
 /* Looks at what `n` of them are, again; those come first that were not looked at for longest. */
 void census_review(struct broker *b, uint32_t n);
+
+/* It has called execve: it is another program now, and perhaps another user's. */
+void census_hear(struct broker *b, int32_t pid);
 
 /* Looks again at everybody who has been moved to another control group, or only at those who came
  * since `since_ns`: whoever starts a program moves it just before. 10 us each. */
