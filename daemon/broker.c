@@ -82,6 +82,8 @@ static int account_configure(struct broker *b, const struct config_account *c)
 	a->admission = c->admission;
 	a->warning = c->warning;
 	account_set_policy(a, &c->policy);
+	if (a->policy.fork_percent == 100)
+		credit_leave(b, a);
 	a->unsettled = true;
 	return 0;
 }

@@ -141,12 +141,12 @@ bool credit_call(struct broker *b, struct account *a, uint32_t asker)
 	return false;
 }
 
-static void borrower_thaw(struct broker *b, struct account *a, uint32_t s)
+static void borrower_thaw(struct broker *b, struct account *a, uint32_t s, const char *why)
 {
 	struct member *m = &a->member[s];
 	if (!m->frozen)
 		return;
-	log_notice("account \"%s\": process %d, a fork on credit, goes on: there is room again", a->name, m->pid);
+	log_notice("account \"%s\": process %d, a fork on credit, goes on: %s", a->name, m->pid, why);
 	m->frozen = false;
 	m->asked_ns = 0;
 	frozen_go(b, m->pid, m->start_ticks, m->pidfd);
@@ -174,16 +174,26 @@ static void borrower_look(struct broker *b, struct account *a, uint32_t s)
 	if (!paid || room_of(a) < m->room)
 		borrower_end(b, a, s);
 	else
-		borrower_thaw(b, a, s);
+		borrower_thaw(b, a, s, "there is room again");
 }
 
-/* How many borrowers it has. */
+void credit_leave(struct broker *b, struct account *a)
+{
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+		if (a->member[s].life == MEMBER_WATCHED)
+			borrower_thaw(b, a, s, "the account gives no credit any more");
+}
+
+/* How many borrowers it has. Who was stopped and is none any more would be forgotten. */
 static uint32_t account_look(struct broker *b, struct account *a)
 {
 	uint32_t slots = ledger_slots(a->ledger), n = 0;
 	for (uint32_t s = 0; s < slots && !a->damaged; s++) {
-		if (!is_borrower(a, s))
+		if (!is_borrower(a, s)) {
+			if (a->member[s].life == MEMBER_WATCHED)
+				borrower_thaw(b, a, s, "it has nothing on credit any more");
 			continue;
+		}
 		n++;
 		if (b->now_ns >= a->member[s].credit_ns)
 			borrower_look(b, a, s);

@@ -28,6 +28,10 @@ struct broker;
  * that may go goes; true: it does, and there will be room in a moment. Not for a borrower itself. */
 bool credit_call(struct broker *b, struct account *a, uint32_t s);
 
+/* The account gives no credit any more, or its books are not to be trusted: nobody looks after who
+ * was stopped for it, who therefore goes on. */
+void credit_leave(struct broker *b, struct account *a);
+
 /* Looks for borrowers in every account whose forks are on credit, and at each. For the tick. */
 void credit_tick(struct broker *b);
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/credit.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
 #include "reserve/purse.h"
@@ -32,6 +33,7 @@ void damage_found(struct broker *b, struct account *a, const char *how)
 	memset(a->orphan, 0, sizeof a->orphan);
 	a->damage_pid = 0;
 	b->look_ns = b->now_ns;
+	credit_leave(b, a);
 	log_error("account \"%s\": its ledger was written over (%s); nobody may join until its members are gone",
 		  a->name, how);
 }

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* A fork on credit that was stopped goes on when nobody looks after it any more. */
+#include "tests/broker_fixture.h"
+
+#include "daemon/credit.h"
+#include "daemon/damage.h"
+
+TestSuite(credit, .timeout = 30);
+
+/* A member that the broker has stopped. */
+static struct member *stopped_make(pid_t *ret_pid)
+{
+	struct peer_member peer;
+	int line[2];
+	broker_begin("account a { limit = 64M fork = 20% }\n");
+	cr_assert(pipe(line) == 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		bool joined = peer_join(door_name, "a", &peer) == 0;
+		_exit(!joined || write(line[1], "x", 1) != 1 || pause());
+	}
+	turn_until_said(line[0]);
+	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
+		struct member *m = &account("a")->member[s];
+		if (m->life != MEMBER_WATCHED || m->pid != pid)
+			continue;
+		m->frozen = true;
+		cr_assert(kill(pid, SIGSTOP) == 0);
+		int status;
+		cr_assert(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+		*ret_pid = pid;
+		return m;
+	}
+	cr_assert_fail("it did not join");
+	return NULL;
+}
+
+static void goes_on(const struct member *m, pid_t pid)
+{
+	int status;
+	cr_assert(!m->frozen);
+	cr_assert(waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status));
+	end(pid);
+}
+
+Test(credit, who_was_stopped_goes_on_when_a_reload_ends_all_credit)
+{
+	pid_t pid;
+	struct member *m = stopped_make(&pid);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M fork = 30% }\n")) == 0);
+	cr_assert(m->frozen, "there is credit as before");
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M fork = strict }\n")) == 0);
+	goes_on(m, pid);
+}
+
+Test(credit, who_was_stopped_goes_on_when_the_books_are_damaged)
+{
+	pid_t pid;
+	struct member *m = stopped_make(&pid);
+	damage_found(&b, account("a"), "the test says so");
+	goes_on(m, pid);
+}
+
+Test(credit, who_was_stopped_goes_on_when_it_owes_nothing)
+{
+	pid_t pid;
+	struct member *m = stopped_make(&pid);
+	credit_tick(&b); /* its slot says that it has nothing on credit */
+	goes_on(m, pid);
+}
