@@ -6,11 +6,13 @@
 #include "shim/loaded.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <link.h>
 
 #include "shim/charge.h"
 #include "shim/map.h"
 #include "shim/marks.h"
+#include "shim/raw.h"
 #include "shim/self.h"
 #include "shim/spans.h"
 #include "shim/tables.h"
@@ -142,30 +144,84 @@ bool loaded_sweep(void)
 
 /* --- what is settled later --- */
 
-bool loaded_is_owed, loaded_is_new;
-static uint64_t owed_paid; /* pages charged for it */
+bool loaded_is_owed;
+__thread __attribute__((tls_model("initial-exec"))) bool loaded_owes;
 
-static void owe(uint64_t paid)
+/* Whose dlopen it was, and pages charged for it. While it is in there another thread finds nothing,
+ * or half of what will have come: only its own next call, or its end, says that all is there. */
+static struct debt {
+	int32_t tid; /* 0: none */
+	uint64_t paid;
+} debts[16];
+
+/* Of more than so many at once: whoever looks first takes it for all. */
+static uint64_t debts_beyond;
+
+/* Claimed for as long as it is written or read: -tid. Acquire: pairs with the release in debt_leave. */
+static bool debt_claim(struct debt *d, int32_t tid, int32_t own)
 {
-	__atomic_fetch_add(&owed_paid, paid, __ATOMIC_RELAXED);
-	__atomic_store_n(&loaded_is_owed, true, __ATOMIC_RELEASE);
+	return __atomic_compare_exchange_n(&d->tid, &tid, -own, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static void debt_leave(struct debt *d, int32_t tid)
+{
+	__atomic_store_n(&d->tid, tid, __ATOMIC_RELEASE);
 }
 
 void loaded_owe(uint64_t paid)
 {
-	owe(paid);
-	__atomic_store_n(&loaded_is_new, true, __ATOMIC_RELEASE);
+	int32_t own = raw_gettid();
+	size_t i = 0;
+	while (i < ARRAY_N(debts) && !debt_claim(&debts[i], 0, own))
+		i++;
+	if (i < ARRAY_N(debts)) {
+		debts[i].paid = paid;
+		debt_leave(&debts[i], own);
+	} else {
+		__atomic_fetch_add(&debts_beyond, paid, __ATOMIC_RELAXED);
+	}
+	loaded_owes = true;
+	__atomic_store_n(&loaded_is_owed, true, __ATOMIC_RELEASE);
+}
+
+/* Its thread comes by, or has ended: here, or when this process was copied from another. */
+static bool debt_is_over(int32_t tid, int32_t own)
+{
+	if (tid == own)
+		return true;
+	return tid != -own && raw_call3(SYS_tgkill, raw_getpid(), tid < 0 ? -tid : tid, 0) == -ESRCH;
+}
+
+/* What was paid for what is loaded by now; is more on its way? */
+static uint64_t debts_take(bool *ret_more)
+{
+	int32_t own = raw_gettid();
+	uint64_t paid = __atomic_exchange_n(&debts_beyond, 0, __ATOMIC_RELAXED);
+	*ret_more = false;
+	for (size_t i = 0; i < ARRAY_N(debts); i++) {
+		struct debt *d = &debts[i];
+		int32_t tid = __atomic_load_n(&d->tid, __ATOMIC_RELAXED);
+		if (tid != 0 && debt_is_over(tid, own) && debt_claim(d, tid, own)) {
+			paid += d->paid;
+			d->paid = 0;
+			debt_leave(d, 0);
+		} else if (tid != 0) {
+			*ret_more = true;
+		}
+	}
+	return paid;
 }
 
 void loaded_settle_owed(void)
 {
-	uint64_t refused, paid;
-	__atomic_store_n(&loaded_is_new, false, __ATOMIC_RELAXED);
-	if (!__atomic_exchange_n(&loaded_is_owed, false, __ATOMIC_ACQ_REL))
+	uint64_t refused;
+	bool more;
+	if (!__atomic_exchange_n(&loaded_is_owed, false, __ATOMIC_ACQ_REL) && !loaded_owes)
 		return;
-	paid = __atomic_exchange_n(&owed_paid, 0, __ATOMIC_RELAXED);
+	loaded_owes = false;
+	uint64_t paid = debts_take(&more);
 	/* It cannot be refused any more; what could not be paid is asked for again. */
-	if (loaded_settle(&paid, &refused) != REASON_NONE)
-		owe(0);
+	if (loaded_settle(&paid, &refused) != REASON_NONE || more)
+		__atomic_store_n(&loaded_is_owed, true, __ATOMIC_RELEASE);
 	charge_give(paid, CATEGORY_IMAGE);
 }

@@ -19,13 +19,14 @@ enum refusal_reason loaded_settle_namespace(struct link_map *module, uint64_t *p
 /* Uncharges what has been unloaded. True if anything came back. Async-signal-safe. */
 bool loaded_sweep(void);
 
-/* A library is being loaded whose arrival we shall not see: `paid` pages were charged for
- * it. The next loaded_settle_due finds it. */
+/* This thread is about to load a library whose arrival we shall not see: `paid` pages were charged
+ * for it. Its next loaded_settle_due finds it, or another's when this one has ended. */
 void loaded_owe(uint64_t paid);
 void loaded_settle_owed(void);
 
-/* Something is owed; and it was not asked for yet. */
-extern bool loaded_is_owed, loaded_is_new;
+/* Something is owed; and this thread owes it. */
+extern bool loaded_is_owed;
+extern __thread __attribute__((tls_model("initial-exec"))) bool loaded_owes;
 
 /* For the doors that charge by what is mapped (fork) or come by often enough (threads). */
 static inline void loaded_settle_due(void)

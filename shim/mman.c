@@ -18,11 +18,11 @@ static bool purged(enum refusal_reason reason, int *tries)
 	return afford_may_help(reason) && (*tries)++ == 0 && afford_purge();
 }
 
-/* Libraries whose arrival nobody saw (shim/module.c) are found where the program comes by. */
+/* A library whose arrival nobody saw (shim/module.c) is found where the thread that loaded it comes
+ * by. No other's: it may hold a lock that somebody who holds the loader's waits for. */
 static void settle_due(void)
 {
-	/* Relaxed: a hint, the exchange in there decides. */
-	if (unlikely(__atomic_load_n(&loaded_is_new, __ATOMIC_RELAXED)) && !handler_is_running())
+	if (unlikely(loaded_owes) && !handler_is_running())
 		loaded_settle_owed();
 }
 
