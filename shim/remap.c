@@ -37,10 +37,12 @@ static uint64_t pages_rounded(size_t bytes)
 
 static struct price price_ask(const struct remap *r, int flags)
 {
-	/* The last page decides what growth is made of; the first, when nothing is old. */
+	/* The last page decides what growth is made of; the first, when nothing is old. Of a copy all
+	 * do: pieces that were made writable and are no more may be one mapping with the rest. */
 	uintptr_t page = r->old + bytes_of(r->old_pages ? r->old_pages - 1 : 0);
+	uintptr_t first = r->keep ? r->old : page;
 	struct price_mremap request = { .old_pages = r->old_pages, .new_pages = r->new_pages, .flags = flags,
-					.charged = pagemap_count(&marks, PAGEMAP_CHARGED, page, 1) != 0,
+					.charged = pagemap_count(&marks, PAGEMAP_CHARGED, first, r->keep ? r->old_pages : 1) != 0,
 					.exempt = pagemap_count(&marks, PAGEMAP_EXEMPT, page, 1) != 0 };
 	return price_of_mremap(request);
 }
