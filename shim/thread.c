@@ -19,6 +19,7 @@
 #include "shim/map.h"
 #include "shim/marks.h"
 #include "shim/next.h"
+#include "shim/present.h"
 #include "shim/spans.h"
 
 /* --- the stacks we know --- */
@@ -51,28 +52,31 @@ static void stacks_turn(uint64_t pages)
 		stacks_sweep();
 }
 
-/* In the new thread, on a stack that libc kept from an earlier one: it is among ours, ends
- * where libc keeps the thread's own data, and all of it is charged still. */
-static bool stack_was_kept(uint64_t pages)
+/* Is the thread on a stack that libc kept from an earlier one? It is among ours, ends where libc
+ * keeps the thread's own data, and all of it is charged still. */
+static bool stack_was_kept(uintptr_t own, uint64_t pages)
 {
-	uintptr_t own = (uintptr_t)pthread_self();
 	struct span s;
 	return spans_around(&stacks, own, &s) && s.pages >= pages &&
 	       s.addr + bytes_of(s.pages) - own <= THREAD_DATA_BYTES && span_is_whole(&s);
 }
 
+/* What was asked for, if libc mapped it for this thread: it ends with the thread's own data. */
+static uintptr_t stack_guess(uintptr_t own, uint64_t asked)
+{
+	return ((own + THREAD_DATA_SIZE + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1)) - bytes_of(asked);
+}
+
 /* The guard page is charged with the stack: the next thread on it may want a smaller one,
- * and libc from 2.42 on maps it writable, too. Without memory libc cannot say; then it is what
- * was asked for, which ends with the thread's own data. */
+ * and libc from 2.42 on maps it writable, too. Without memory libc cannot say. */
 static void stack_find(uint64_t asked, uintptr_t *ret_addr, size_t *ret_bytes)
 {
 	pthread_attr_t attr;
 	void *addr;
 	size_t bytes, guard;
 	if (pthread_getattr_np(pthread_self(), &attr) != 0) {
-		uintptr_t end = (uintptr_t)pthread_self() + THREAD_DATA_SIZE;
 		*ret_bytes = bytes_of(asked);
-		*ret_addr = ((end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1)) - *ret_bytes;
+		*ret_addr = stack_guess((uintptr_t)pthread_self(), asked);
 		return;
 	}
 	pthread_attr_getstack(&attr, &addr, &bytes);
@@ -82,12 +86,20 @@ static void stack_find(uint64_t asked, uintptr_t *ret_addr, size_t *ret_bytes)
 	*ret_bytes = bytes + guard;
 }
 
+static void stack_add(uintptr_t addr, size_t bytes)
+{
+	if (spans_has(&stacks, addr, bytes))
+		return;
+	spans_add(&stacks, addr, bytes);
+	stacks_turn(pages_of(bytes));
+}
+
 /* In the new thread. What was paid and is not needed comes back. */
 static void stack_settle(uint64_t paid)
 {
 	uintptr_t addr;
 	size_t bytes;
-	if (stack_was_kept(paid)) {
+	if (stack_was_kept((uintptr_t)pthread_self(), paid)) {
 		charge_give(paid, CATEGORY_THREAD);
 		return;
 	}
@@ -102,10 +114,19 @@ static void stack_settle(uint64_t paid)
 		bytes = bytes_of(paid);
 		map_found((void *)addr, bytes, paid, CATEGORY_THREAD);
 	}
-	if (!spans_has(&stacks, addr, bytes)) {
-		spans_add(&stacks, addr, bytes);
-		stacks_turn(pages_of(bytes));
-	}
+	stack_add(addr, bytes);
+}
+
+/* libc keeps the stack of a thread that could not be started after all, too (nptl/pthread_create.c
+ * stores who it would have been before it asks the kernel). `own` 0: it did not come so far. */
+static void stack_unborn(uintptr_t own, uint64_t paid)
+{
+	uintptr_t addr = own ? stack_guess(own, paid) : 0;
+	if (own == 0 || stack_was_kept(own, paid) || !present_whole(addr, paid) ||
+	    map_found((void *)addr, bytes_of(paid), paid, CATEGORY_THREAD) != REASON_NONE)
+		charge_give(paid, CATEGORY_THREAD);
+	else
+		stack_add(addr, bytes_of(paid));
 }
 
 /* --- what a thread will cost --- */
@@ -194,9 +215,9 @@ static struct thread_call *call_make(uint64_t pages, void *arg)
 	return call;
 }
 
-static void call_unmake(struct thread_call *call)
+static void call_unmake(struct thread_call *call, uintptr_t thread)
 {
-	charge_give(call->paid, CATEGORY_THREAD);
+	stack_unborn(thread, call->paid);
 	call_release(call);
 }
 
@@ -234,9 +255,10 @@ SHIM_EXPORT int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void 
 	if (!call)
 		return EAGAIN;
 	call->start.posix = start;
+	*ret = 0;
 	int error = next()->pthread_create(ret, attr, thread_main, call);
 	if (error)
-		call_unmake(call);
+		call_unmake(call, *ret);
 	return error;
 }
 
@@ -249,9 +271,10 @@ SHIM_EXPORT int thrd_create(thrd_t *ret, thrd_start_t start, void *arg)
 	if (!call)
 		return thrd_nomem;
 	call->start.c11 = start;
+	*ret = 0;
 	int error = next()->thrd_create(ret, thread_main_c11, call);
 	if (error != thrd_success)
-		call_unmake(call);
+		call_unmake(call, *ret);
 	return error;
 }
 
