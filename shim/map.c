@@ -102,6 +102,17 @@ static enum refusal_reason mapping_pay(struct mapping *m)
 	return reason;
 }
 
+/* Memory of our own that is needed for it must not lie where it will stand. */
+static enum refusal_reason mapping_prepare(struct mapping *m)
+{
+	if (!m->fixed)
+		return mapping_pay(m);
+	struct pagemap_run last = marks_keep_out((struct pagemap_run){ m->addr, m->pages });
+	enum refusal_reason reason = mapping_pay(m);
+	marks_keep_out(last);
+	return reason;
+}
+
 /* Private: the new marks; those that stood there already were paid for, by the mapping
  * this one replaced or by a stack that glibc unmapped unseen (shim/thread.c). */
 static int private_mark(struct mapping *m)
@@ -150,7 +161,7 @@ long map_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offse
 	if (self.state == SELF_OPEN)
 		return raw_mmap(addr, bytes, prot, flags, fd, offset);
 	struct mapping m = mapping_ask(addr, bytes, prot, flags, fd, category);
-	*ret_reason = mapping_pay(&m);
+	*ret_reason = mapping_prepare(&m);
 	if (*ret_reason != REASON_NONE)
 		return -ENOMEM;
 	long r = raw_mmap(addr, bytes, prot, flags, fd, offset);

@@ -1,18 +1,60 @@
 /* SPDX-License-Identifier: MIT */
 #include "shim/marks.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 #include "shim/charge.h"
 #include "shim/raw.h"
 #include "shim/self.h"
 
+static __thread __attribute__((tls_model("initial-exec"))) struct pagemap_run kept_out;
+
+struct pagemap_run marks_keep_out(struct pagemap_run range)
+{
+	struct pagemap_run last = kept_out;
+	kept_out = range;
+	return last;
+}
+
+static bool is_kept_out(uintptr_t at, size_t bytes)
+{
+	return at < kept_out.addr + bytes_of(kept_out.pages) && at + bytes > kept_out.addr;
+}
+
+static long map_near(uintptr_t hint, size_t bytes)
+{
+	return raw_mmap((void *)hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/* What is free may be free because it is to be filled in a moment (munmap, then MAP_FIXED). Then
+ * below it, ever further. */
+static long map_elsewhere(size_t bytes)
+{
+	for (uint64_t below = bytes_of(pages_of(bytes)); below < kept_out.addr; below *= 2) {
+		long r = map_near(kept_out.addr - below, bytes);
+		if (raw_failed(r) || !is_kept_out((uintptr_t)r, bytes))
+			return r;
+		raw_munmap((void *)r, bytes);
+	}
+	return -ENOMEM;
+}
+
+long marks_map(size_t bytes)
+{
+	long r = map_near(0, bytes);
+	if (likely(raw_failed(r) || !is_kept_out((uintptr_t)r, bytes)))
+		return r;
+	raw_munmap((void *)r, bytes);
+	return map_elsewhere(bytes);
+}
+
 void *marks_own_memory(size_t bytes, uint64_t *ret_paid)
 {
 	uint64_t pages = pages_of(bytes);
 	if (charge_take(pages, CATEGORY_SOLVENT) != REASON_NONE)
 		return NULL;
-	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long r = marks_map(bytes);
 	uint64_t charged = raw_failed(r) ? pages : pagemap_count(&marks, PAGEMAP_CHARGED, (uintptr_t)r, pages);
 	charge_give(charged, CATEGORY_SOLVENT);
 	*ret_paid = pages - charged;
@@ -26,7 +68,7 @@ static void *marks_memory(size_t bytes)
 	uint64_t paid;
 	if (self.state != SELF_EARLY)
 		return marks_own_memory(bytes, &paid);
-	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long r = marks_map(bytes);
 	return raw_failed(r) ? NULL : (void *)r;
 }
 

@@ -15,6 +15,14 @@ extern struct pagemap marks;
  * or the kernel has none. Async-signal-safe. */
 void *marks_own_memory(size_t bytes, uint64_t *ret_paid);
 
+/* A call of this thread's is about to replace whatever is in `range` by something else: until the
+ * next word none of our own memory is put there. Returns the last word, which is to be said again
+ * when the call was made (a signal handler's may come in between). No pages: it may be anywhere. */
+struct pagemap_run marks_keep_out(struct pagemap_run range);
+
+/* mmap of zeroed private memory for ourselves, outside of that; its address or -errno. Not charged. */
+long marks_map(size_t bytes);
+
 #define LIFT_RUNS 24
 
 struct lifted {

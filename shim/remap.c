@@ -232,7 +232,10 @@ long map_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *
 	if (*ret_reason != REASON_NONE)
 		return -ENOMEM;
 	r.paid = paid;
-	if (!remap_lift(&r)) {
+	struct pagemap_run last = marks_keep_out((struct pagemap_run){ r.to, r.fixed ? r.new_pages : 0 });
+	bool lifted = remap_lift(&r);
+	marks_keep_out(last);
+	if (!lifted) {
 		charge_give(paid, CATEGORY_MAP);
 		*ret_reason = REASON_TABLE;
 		return -ENOMEM;

@@ -7,8 +7,6 @@
  * addresses: the moment the kernel frees them another thread may enter some of its own. */
 #include "shim/shared.h"
 
-#include <sys/mman.h>
-
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 #include "shim/charge.h"
@@ -55,7 +53,7 @@ static bool table_ready(void)
 	struct gather g = self_gather();
 	if (gather_take(&g, pages_of(bytes)) != REASON_NONE)
 		return false;
-	long r = raw_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long r = marks_map(bytes);
 	if (raw_failed(r)) {
 		purse_give(&self.ledger->slot[self.slot].purse, (uint32_t)pages_of(bytes));
 		return false;
