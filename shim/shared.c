@@ -33,9 +33,19 @@ static uint32_t ranges, private_ranges;
 /* Objects with a range that the table had no room for: held until this process ends. */
 static uint64_t kept[LEDGER_OBJECTS / 64];
 
+/* A copy that nobody conceived must not act in the slot of whom it was copied from. */
 static bool enter(struct self_lock *lock)
 {
+	if (self.state == SELF_MEMBER && self_is_copy())
+		self_become_child(NULL);
 	return self.state == SELF_MEMBER && self_lock(lock);
+}
+
+/* Why it could not enter, for whoever must be charged: we are nobody's member, or the lock was not to
+ * be had. */
+static enum refusal_reason entry_denied(void)
+{
+	return self.state == SELF_MEMBER && !self_is_buried() ? REASON_BROKER : REASON_NONE;
 }
 
 static uint32_t object_generation(uint32_t o)
@@ -104,7 +114,7 @@ enum refusal_reason shared_claim(uint64_t pages, struct shared_claim *ret)
 	struct self_lock lock;
 	ret->active = false;
 	if (!enter(&lock))
-		return REASON_NONE;
+		return entry_denied();
 	enum refusal_reason reason = claim_locked(pages, &ret->object);
 	ret->active = reason == REASON_NONE;
 	self_unlock(&lock);
@@ -203,7 +213,7 @@ enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t 
 	struct self_lock lock;
 	*ret = (struct shared_holding){ .object = LEDGER_OBJECTS };
 	if (!enter(&lock))
-		return REASON_NONE;
+		return entry_denied();
 	uint32_t o = LEDGER_OBJECTS;
 	enum refusal_reason reason = hold_locked(kind, key_a, key_b, pages, &o, &ret->added);
 	if (reason == REASON_NONE)
@@ -453,7 +463,7 @@ enum refusal_reason shared_file_grow(uint64_t dev, uint64_t ino, uint64_t pages,
 	enum refusal_reason reason = REASON_NONE;
 	*ret_added = 0;
 	if (!enter(&lock))
-		return REASON_NONE;
+		return entry_denied();
 	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
 	if (o >= 0) {
 		reason = object_grow((uint32_t)o, pages, ret_added);
@@ -530,12 +540,28 @@ void shared_segment_removed(uint64_t shmid)
 	self_unlock(&lock);
 }
 
-/* What a thread of the parent had taken may stand here: it holds on. */
-void shared_child(void)
+/* What a thread of the parent had taken may stand here: it holds on. What one was only making does
+ * not. */
+static void ranges_inherit(void)
 {
-	for (uint32_t i = 0; i < ranges; i++) {
+	for (uint32_t i = 0; i < ranges;) {
+		if (range[i].end == 0) {
+			range_remove(i);
+			continue;
+		}
 		range[i].taken = 0;
 		if (object_generation(range[i].object) == range[i].generation)
 			object_hold(self.ledger, range[i].object, self.slot);
+		i++;
 	}
+}
+
+/* Between the embryo's inheritance and the copy a thread of the parent, or a handler of
+ * pthread_atfork, may have let go of something. */
+void shared_child(void)
+{
+	ranges_inherit();
+	for (uint32_t o = 0; o < ledger_objects(self.ledger); o++)
+		if (object_is_held_by(self.ledger, o, self.slot))
+			let_go(o);
 }
