@@ -99,10 +99,11 @@ static int broker_ask(const char *name, const void *request, size_t request_byte
 	return result;
 }
 
-/* Somebody was there, and was too busy, or died before it had answered whole. */
+/* Somebody was there, and was too busy, or died before it had answered whole; or we were stopped and
+ * went on (with a time to wait in, these calls end then even without a handler: signal(7)). */
 static bool was_there(int result)
 {
-	return result == -EAGAIN || result == -ECONNRESET || result == -EPIPE || result == -EPROTO;
+	return result == -EAGAIN || result == -ECONNRESET || result == -EPIPE || result == -EPROTO || result == -EINTR;
 }
 
 static bool is_absent(int result)

@@ -618,6 +618,21 @@ accounted() {
 	! logs "written over"
 }
 
+@test "who is stopped while it joins goes on when it is continued" {
+	broker
+	kill -STOP "$broker"
+	accounted strict sleep 0.1 3>&- &
+	local member=$!
+	started+=("$member")
+	sleep 0.5
+	kill -STOP "$member"
+	sleep 0.2
+	kill -CONT "$member"
+	sleep 0.2
+	kill -CONT "$broker"
+	wait "$member"
+}
+
 @test "a family in a pid namespace of its own forks on while brokers are killed" {
 	[ "$(id -u)" = 0 ] || skip "only root may make a pid namespace"
 	cat >"$work/family.c" <<-'C'
