@@ -8,6 +8,7 @@
 
 #include "include/solvent/solvent.h"
 #include "reserve/ledger.h"
+#include "shim/alert.h"
 #include "shim/door.h"
 #include "shim/raw.h"
 #include "shim/self.h"
@@ -45,6 +46,11 @@ static int waiter_start(void)
 	if (!error)
 		pthread_detach(thread);
 	return error;
+}
+
+void alert_child(void)
+{
+	callback = NULL;
 }
 
 SHIM_EXPORT int solvent_on_alert(solvent_alert_fn *function, void *with)

@@ -5,6 +5,7 @@
 
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
+#include "shim/alert.h"
 #include "shim/broker.h"
 #include "shim/charge.h"
 #include "shim/lock.h"
@@ -119,6 +120,7 @@ void self_become_child(const struct embryo *e)
 	uint64_t pages = SELF_MINE_PAGES(self.mine);
 	slot_lock.word = 0; /* its holder, if any, stayed in the parent */
 	map_child();
+	alert_child();
 	charge_child_reset(pages);
 	*self.token = 1;
 	if (self.state == SELF_MEMBER && !(e && child_adopt(e, pages)))

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 static int called, level, asked;
 static pthread_t caller;
@@ -37,6 +38,11 @@ int main(void)
 	size_t most = 55u << 20;
 	check(solvent_on_alert(on_alert, &asked) == 0);
 	check(solvent_on_alert(on_alert, &asked) == -1 && errno == EBUSY);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(solvent_on_alert(on_alert, &asked) != 0);
+	int status = 1;
+	check(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0, "a child may ask again");
 	usleep(200000);
 	check(called == 0);
 	void *p = take(most - figures().used_bytes);
