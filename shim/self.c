@@ -92,6 +92,13 @@ static bool pid_is_foreign(void)
 	return self.broker_pid != self.pid;
 }
 
+/* We are a child, whose parent is not in our pid namespace: it had told the kernel to put its
+ * children into another (unshare(2), setns(2)). */
+static bool pid_is_in_other_space(void)
+{
+	return raw_call0(SYS_getppid) == 0;
+}
+
 static bool child_adopt(const struct embryo *e, uint64_t pages)
 {
 	uint64_t percent = self.ledger->header.fork_percent;
@@ -99,7 +106,7 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	int32_t pid = raw_getpid();
 	/* Where our number means nothing to the broker it is asked for its own, before we live in
 	 * the slot: it gives up one whose process it does not know. */
-	if ((pid_is_foreign() || pid == 1) && broker_adopt(e, &pid) != 0)
+	if ((pid_is_foreign() || pid_is_in_other_space()) && broker_adopt(e, &pid) != 0)
 		return false;
 	struct slot *slot = &self.ledger->slot[e->slot];
 	uint64_t given = min_u64(due, PURSE_GRANTED(purse_read(&slot->purse)));

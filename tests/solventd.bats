@@ -618,6 +618,48 @@ accounted() {
 	! logs "written over"
 }
 
+@test "children that were put into another pid namespace are who they are" {
+	[ "$(id -u)" = 0 ] || skip "only root may make a pid namespace"
+	cat >"$work/put.c" <<-'C'
+		#define _GNU_SOURCE
+		#include <sched.h>
+		#include <signal.h>
+		#include <sys/mman.h>
+		#include <sys/wait.h>
+		#include <unistd.h>
+		static int large_is_refused(void)
+		{
+			return mmap(0, 1ul << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED;
+		}
+		int main(void)
+		{
+			int status = 1;
+			if (unshare(CLONE_NEWPID) != 0)
+				return 9;
+			pid_t first = fork();
+			if (first == 0)
+				return pause();
+			pid_t second = fork();
+			if (second == 0) {
+				usleep(500000);
+				pid_t third = large_is_refused() ? fork() : -1;
+				if (third == 0)
+					_exit(!large_is_refused());
+				return third < 0 || waitpid(third, &status, 0) != third || status != 0;
+			}
+			if (waitpid(second, &status, 0) != second || kill(first, 9) != 0)
+				return 8;
+			return status != 0;
+		}
+	C
+	"${CC:-cc}" -w -O1 -o "$work/put" "$work/put.c"
+	broker
+	run accounted strict "$work/put"
+	[ "$status" = 0 ]
+	wait_for says a "0 [0-9]* 16384 0 0"
+	! logs "written over\|two slots"
+}
+
 @test "who is stopped while it joins goes on when it is continued" {
 	broker
 	kill -STOP "$broker"
