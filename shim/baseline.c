@@ -22,6 +22,9 @@
 #define STACK_BYTES ((uintptr_t)512 << 10)
 #define STACK_STEP_BYTES ((uintptr_t)128 << 10)
 #define STACK_MOST_BYTES ((uintptr_t)1 << 30) /* RLIMIT_STACK infinity */
+/* So much below it the kernel puts nothing of its own accord (arch/x86/mm/mmap.c, SIZE_128M): a
+ * limit that is raised later holds at once. */
+#define STACK_GAP_BYTES ((uintptr_t)128 << 20)
 
 struct stack_floor stack_floor;
 
@@ -40,7 +43,8 @@ static void stack_found(uintptr_t start, uintptr_t end)
 {
 	struct rlimit limit = { 0 };
 	raw_call4(SYS_prlimit64, 0, RLIMIT_STACK, NULL, &limit);
-	uintptr_t most = limit.rlim_cur > STACK_MOST_BYTES ? STACK_MOST_BYTES : (uintptr_t)limit.rlim_cur;
+	uint64_t now = min_u64(limit.rlim_cur, STACK_MOST_BYTES), later = min_u64(limit.rlim_max, STACK_GAP_BYTES);
+	uintptr_t most = (uintptr_t)max_u64(now, later);
 	uintptr_t paid = end - (end - start > STACK_BYTES ? end - start : STACK_BYTES);
 	stack_floor.limit = end - most < paid ? end - most : paid;
 	stack_floor.paid = paid;
