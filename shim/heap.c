@@ -402,6 +402,13 @@ __attribute__((constructor(101))) static void heap_start(void)
 
 /* --- an allocation that failed --- */
 
+/* As the doors do (afford_purge), but in a handler, too: no allocation of this thread is under way. */
+static bool gone_or_idle(void)
+{
+	bool idle = heap_trim();
+	return (!space_is_borrowed() && afford_sweep()) || idle;
+}
+
 bool heap_try_again(void)
 {
 	enum refusal_reason reason = here.refused;
@@ -409,7 +416,7 @@ bool heap_try_again(void)
 		return false;
 	here.refused = REASON_NONE;
 	/* Nothing came back: what is free in the arenas' slabs may still do, and only that. */
-	if (!afford_may_help(reason) || !heap_trim())
+	if (!afford_may_help(reason) || !gone_or_idle())
 		here.denying = reason;
 	return true;
 }
