@@ -85,7 +85,7 @@ struct price_mremap {
 	uint64_t old_pages; /* 0: duplicate a shared mapping */
 	uint64_t new_pages;
 	int flags;
-	bool charged; /* marks of the last page of the old range, the first when old_pages is 0 */
+	bool charged; /* marks of the last page of the old range, the first when old_pages is 0; of a copy of any */
 	bool exempt;
 };
 

@@ -35,14 +35,22 @@ static uint64_t pages_rounded(size_t bytes)
 	return (bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
 }
 
+/* Of a copy all pages do: pieces that were made writable and are no more may be one mapping with the
+ * rest. But not where the kernel will refuse it, for a length that nobody has. */
+static bool is_charged(const struct remap *r, uintptr_t page)
+{
+	bool inside = r->old_pages <= PAGEMAP_PAGES - (r->old >> PAGE_SHIFT);
+	if (r->keep && inside && (r->may_hole || present_whole(r->old, r->old_pages)))
+		return pagemap_count(&marks, PAGEMAP_CHARGED, r->old, r->old_pages) != 0;
+	return pagemap_count(&marks, PAGEMAP_CHARGED, page, 1) != 0;
+}
+
 static struct price price_ask(const struct remap *r, int flags)
 {
-	/* The last page decides what growth is made of; the first, when nothing is old. Of a copy all
-	 * do: pieces that were made writable and are no more may be one mapping with the rest. */
+	/* The last page decides what growth is made of; the first, when nothing is old. */
 	uintptr_t page = r->old + bytes_of(r->old_pages ? r->old_pages - 1 : 0);
-	uintptr_t first = r->keep ? r->old : page;
 	struct price_mremap request = { .old_pages = r->old_pages, .new_pages = r->new_pages, .flags = flags,
-					.charged = pagemap_count(&marks, PAGEMAP_CHARGED, first, r->keep ? r->old_pages : 1) != 0,
+					.charged = is_charged(r, page),
 					.exempt = pagemap_count(&marks, PAGEMAP_EXEMPT, page, 1) != 0 };
 	return price_of_mremap(request);
 }
