@@ -179,7 +179,9 @@ static void borrower_look(struct broker *b, struct account *a, uint32_t s)
 
 void credit_leave(struct broker *b, struct account *a)
 {
-	for (uint32_t s = 0; s < LEDGER_SLOTS; s++)
+	/* What a damaged ledger says is nobody's word; and places that were never used take no memory. */
+	uint32_t slots = a->members == 0 ? 0 : a->damaged ? LEDGER_SLOTS : ledger_slots(a->ledger);
+	for (uint32_t s = 0; s < slots; s++)
 		if (a->member[s].life == MEMBER_WATCHED)
 			borrower_thaw(b, a, s, "the account gives no credit any more");
 }
