@@ -144,7 +144,7 @@ bool credit_call(struct broker *b, struct account *a, uint32_t asker)
 static void borrower_thaw(struct broker *b, struct account *a, uint32_t s, const char *why)
 {
 	struct member *m = &a->member[s];
-	if (!m->frozen)
+	if (m->life != MEMBER_WATCHED || !m->frozen)
 		return;
 	log_notice("account \"%s\": process %d, a fork on credit, goes on: %s", a->name, m->pid, why);
 	m->frozen = false;
@@ -182,8 +182,7 @@ void credit_leave(struct broker *b, struct account *a)
 	/* What a damaged ledger says is nobody's word; and places that were never used take no memory. */
 	uint32_t slots = a->members == 0 ? 0 : a->damaged ? LEDGER_SLOTS : ledger_slots(a->ledger);
 	for (uint32_t s = 0; s < slots; s++)
-		if (a->member[s].life == MEMBER_WATCHED)
-			borrower_thaw(b, a, s, "the account gives no credit any more");
+		borrower_thaw(b, a, s, "the account gives no credit any more");
 }
 
 /* How many borrowers it has. Who was stopped and is none any more would be forgotten. */
@@ -192,8 +191,7 @@ static uint32_t account_look(struct broker *b, struct account *a)
 	uint32_t slots = ledger_slots(a->ledger), n = 0;
 	for (uint32_t s = 0; s < slots && !a->damaged; s++) {
 		if (!is_borrower(a, s)) {
-			if (a->member[s].life == MEMBER_WATCHED)
-				borrower_thaw(b, a, s, "it has nothing on credit any more");
+			borrower_thaw(b, a, s, "it has nothing on credit any more");
 			continue;
 		}
 		n++;
