@@ -2,41 +2,17 @@
 /* Description: a library that is loaded by a way that only libc can go ($ORIGIN) is charged when the
  * thread that loads it comes by again, whatever other threads did meanwhile.
  * Budget: 256M */
-#include <dlfcn.h>
-#include <link.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 
-#include "tests/probes/bloated.h"
+#include "tests/probes/bloated_library.h"
 
 #define DATA ((size_t)16 << 20)
 #define ROUNDS 100
 
-static char dir[] = "/tmp/solvent-dl-XXXXXX";
-static char path[64], name[128];
+static char name[128];
 static bool stop;
-
-static void library_remove(void)
-{
-	unlink(path);
-	rmdir(dir);
-}
-
-/* Up from the program's directory to the root, and down to the library. */
-static void library_make(void)
-{
-	struct link_map *module;
-	void *handle = dlopen("libBrokenLocale.so.1", RTLD_NOW);
-	if (!handle)
-		skip("there is no libBrokenLocale.so.1 here: %s", dlerror());
-	check(mkdtemp(dir) != NULL && atexit(library_remove) == 0);
-	check(dlinfo(handle, RTLD_DI_LINKMAP, &module) == 0);
-	snprintf(path, sizeof path, "%s/bloated.so", dir);
-	bloat(module->l_name, path, DATA);
-	check(dlclose(handle) == 0);
-	snprintf(name, sizeof name, "$ORIGIN/../../../../../../../../../../../../..%s", path);
-}
 
 static void *busy(void *arg)
 {
@@ -65,7 +41,9 @@ int main(void)
 {
 	pthread_t t;
 	void *said;
-	library_make();
+	library_make(DATA);
+	/* Up from the program's directory to the root, and down to the library. */
+	snprintf(name, sizeof name, "$ORIGIN/../../../../../../../../../../../../..%s", library_path);
 	load();
 	check(pthread_create(&t, NULL, busy, NULL) == 0);
 	for (int i = 0; i < ROUNDS; i++)

@@ -3,36 +3,12 @@
  * is refused for it, and before another one is loaded in its place; and one that comes to
  * stand exactly where it was, when part of that was found to be gone, is paid for whole.
  * Budget: 128M */
-#include <dlfcn.h>
-#include <link.h>
 #include <sys/syscall.h>
 
-#include "tests/probes/bloated.h"
+#include "tests/probes/bloated_library.h"
 
 #define DATA ((size_t)80 << 20)
 #define DATA_PAGES ((long)(DATA / 4096))
-
-static char dir[] = "/tmp/solvent-dl-XXXXXX";
-static char path[64];
-
-static void library_remove(void)
-{
-	unlink(path);
-	rmdir(dir);
-}
-
-static void library_make(void)
-{
-	struct link_map *module;
-	void *handle = dlopen("libBrokenLocale.so.1", RTLD_NOW);
-	if (!handle)
-		skip("there is no libBrokenLocale.so.1 here: %s", dlerror());
-	check(mkdtemp(dir) != NULL && atexit(library_remove) == 0);
-	check(dlinfo(handle, RTLD_DI_LINKMAP, &module) == 0);
-	snprintf(path, sizeof path, "%s/bloated.so", dir);
-	bloat(module->l_name, path, DATA);
-	check(dlclose(handle) == 0);
-}
 
 /* As a plugin host may that asks libc itself for it. */
 static void *libc_own(const char *name, void *ours)
@@ -46,12 +22,12 @@ static void close_unseen(void *handle)
 {
 	int (*closer)(void *) = (int (*)(void *))(uintptr_t)libc_own("dlclose", (void *)(uintptr_t)dlclose);
 	check(closer(handle) == 0);
-	check(dlopen(path, RTLD_NOW | RTLD_NOLOAD) == NULL, "it stayed");
+	check(dlopen(library_path, RTLD_NOW | RTLD_NOLOAD) == NULL, "it stayed");
 }
 
 static void *library_open(void)
 {
-	void *handle = dlopen(path, RTLD_NOW);
+	void *handle = dlopen(library_path, RTLD_NOW);
 	check(handle != NULL, "%s", dlerror());
 	return handle;
 }
@@ -79,7 +55,7 @@ static void loaded_in_place(void)
 	check(mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == page);
 	check(mmap(NULL, (size_t)1 << 45, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
 	check(charged_pages() < DATA_PAGES && syscall(SYS_munmap, page, 4096) == 0);
-	handle = opener(path, RTLD_NOW);
+	handle = opener(library_path, RTLD_NOW);
 	check(handle != NULL && dlinfo(handle, RTLD_DI_LINKMAP, &module) == 0);
 	if (module->l_addr != base)
 		skip("the loader chose another place");
@@ -91,7 +67,7 @@ static void loaded_in_place(void)
 int main(void)
 {
 	unsigned long before;
-	library_make();
+	library_make(DATA);
 	before = figures().refusals;
 	mapped_meanwhile();
 	close_unseen(library_open());
