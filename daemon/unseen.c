@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A purse of ours is never idle: granted and used are one number, the broker's copy of which
- * counts. So whoever scribbles on it is found, and nobody's sweep takes from it. */
+/* What a purse of ours uses is one number with the broker's copy of it, so whoever scribbles on
+ * it is found; and we leave nothing idle there, so nobody's sweep takes from it. Slack in it is
+ * what strayed there (reserve/gather.c), and anybody's. */
 #include "daemon/unseen.h"
 
 #include <errno.h>
@@ -51,7 +52,8 @@ static uint32_t purse_hold(struct broker *b, struct account *a, uint32_t s, uint
 
 static bool is_held(const struct account *a, uint32_t s, uint32_t pages)
 {
-	return purse_read(&a->ledger->slot[s].purse) == PURSE(pages, pages) &&
+	uint64_t word = purse_read(&a->ledger->slot[s].purse);
+	return PURSE_USED(word) == pages && PURSE_GRANTED(word) >= pages &&
 	       SLOT_STATE(slot_read(a->ledger, s)) == SLOT_UNATTACHED;
 }
 
@@ -100,7 +102,7 @@ static uint32_t sum_move(struct broker *b, struct account *a, uint32_t before, u
 		return before;
 	uint32_t s = a->unseen_slot - 1, others = a->unseen - before;
 	if (!unseen_is_sound(a, s)) {
-		damage_found(b, a, "a charge of the broker's own has changed");
+		damage_found(b, a, "what the broker charges for what is unseen has changed");
 		return before;
 	}
 	uint64_t all = min_u64((uint64_t)others + pages, PAGES_MAX);
@@ -128,7 +130,7 @@ void unseen_set(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
 	if (m->unseen == pages && m->drift == 0)
 		return;
 	if (m->unattached && !unseen_is_sound(a, s)) {
-		damage_found(b, a, "a charge of the broker's own has changed");
+		damage_found(b, a, "what the broker charges for an unattached process has changed");
 		return;
 	}
 	m->unseen = m->unattached ? purse_hold(b, a, s, m->unseen, pages) : sum_move(b, a, m->unseen, pages);

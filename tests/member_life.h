@@ -284,6 +284,7 @@ static void step_stray(void)
 	uint32_t s = below(8);
 	if (s >= ledger_slots(member.ledger) || SLOT_STATE(slot_read(member.ledger, s)) != SLOT_FREE)
 		return;
+	sleep_us(below(4) ? 0 : below(3000)); /* it may be somebody's by then */
 	transfer_fund(member.ledger, member.slot, s, 1 + below(50));
 	if (SLOT_STATE(slot_read(member.ledger, s)) == SLOT_FREE)
 		transfer_return(member.ledger, member.slot, s, PAGES_MAX);

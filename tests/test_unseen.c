@@ -414,6 +414,46 @@ Test(unseen, joins_after_all)
 	is_back("a");
 }
 
+/* What a parent gave an embryo that was buried (reserve/gather.c). */
+static void stray(const struct puppet *p, uint32_t into)
+{
+	struct account *a = account("a");
+	cr_assert(transfer_fund(a->ledger, member_slot(a, member_of("a", p->pid)), into, 50));
+}
+
+Test(unseen, what_strayed_to_where_we_charge_is_no_damage)
+{
+	struct puppet p = puppet_make("a");
+	struct account *a = account("a");
+	cr_assert(a->unseen_slot == 0, "it is claimed already");
+	stray(&p, a->ledger->header.slot_hint); /* before it is ours */
+	cr_assert(becomes_exact("a", p.pid) && a->unseen_slot != 0);
+	cr_assert(PURSE_GRANTED(purse_read(&a->ledger->slot[a->unseen_slot - 1].purse)) == a->unseen + 50);
+	order(&p, 'm');
+	cr_assert(becomes_exact("a", p.pid) && !a->damaged);
+	stray(&p, a->unseen_slot - 1); /* and after */
+	order(&p, 'u');
+	cr_assert(becomes_exact("a", p.pid) && !a->damaged);
+	stray(&p, a->unseen_slot - 1);
+	end(p.pid);
+	is_back("a");
+}
+
+Test(unseen, what_strayed_to_an_unattached_process_is_no_damage)
+{
+	struct puppet p = puppet_make("a");
+	struct account *a = account("a");
+	pid_t child = order(&p, 'f');
+	cr_assert(becomes_unattached("a", child));
+	uint32_t s = member_slot(a, member_of("a", child));
+	stray(&p, s);
+	unseen_set(&b, a, s, a->member[s].unseen + 10);
+	cr_assert(!a->damaged && becomes_exact("a", child));
+	end(p.pid);
+	end(child);
+	is_back("a");
+}
+
 Test(unseen, our_own_charges_are_watched)
 {
 	struct puppet p = puppet_make("a");
