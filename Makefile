@@ -39,7 +39,7 @@ MACHINE := $(if $(filter x86_64%,$(shell uname -m)),-mcx16)
 override CPPFLAGS += -I. -D_GNU_SOURCE -DSOLVENT_VERSION='"$(VERSION)"' -DSOLVENT_LIBDIR='"$(libdir)/$(NAME)"' \
                      -DSOLVENT_SBINDIR='"$(sbindir)"' -DSOLVENT_SYSCONFDIR='"$(sysconfdir)"'
 ALL_CFLAGS = -std=gnu11 $(MACHINE) $(WARN) -fvisibility=hidden -fPIC -pthread $(mode.$(MODE)) $(CFLAGS)
-LINK       = $(CC) $(ALL_CFLAGS) $(LDFLAGS)
+LINK       = mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS)
 
 # -- rooms --------------------------------------------------------------------
 obj = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1/*.c))
