@@ -85,11 +85,12 @@ $(BUILD)/jemalloc.a: $(JEMALLOC) shim/jemalloc.rename $(BUILD)/flags
 DIRECT   ?= $(if $(filter x86_64%,$(shell uname -m)),yes,no)
 DIRECTLY := $(filter yes,$(DIRECT))
 $(BUILD)/shim/malloc.o: override CPPFLAGS += $(if $(DIRECTLY),-DMALLOC_DIRECT)
-# The functions of its own that shim/ahead.c, arenas.c, asked.c, deserted.c and tables.c there stand in
-# front of, and the size of what the last must know the layout of.
+# The functions of its own that shim/ahead.c, arenas.c, asked.c, deserted.c, purge.c and tables.c there
+# stand in front of, and the size of what the last must know the layout of.
 WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc je_tcache_cleanup je_arena_decay je_ecache_alloc_grow \
            je_base_alloc je_base_alloc_edata je_base_new je_base_boot je_rtree_leaf_elm_lookup_hard \
-           je_tcache_gc_event_handler je_tcache_gc_dalloc_event_handler
+           je_tcache_gc_event_handler je_tcache_gc_dalloc_event_handler je_tsd_tcache_data_init \
+           je_pac_maybe_decay_purge je_pac_decay_all
 TREE_BYTES := $(shell nm -S $(JEMALLOC) 2>/dev/null | sed -n 's/^[0-9a-f]* \([0-9a-f]*\) B je_arena_emap_global$$/0x\1/p')
 $(BUILD)/shim/tables.o: override CPPFLAGS += -DJEMALLOC_TREE_BYTES=$(TREE_BYTES)
 $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map shim/retarget.sh

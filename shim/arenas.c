@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "include/base.h"
-#include "shim/raw.h"
+#include "shim/lock.h"
 
 /* jemalloc's, from 5.3.0 on: src/jemalloc.c, src/arena.c, src/tcache.c. */
 extern bool je_opt_tcache;
@@ -20,20 +20,35 @@ extern unsigned je_arena_nthreads_get(void *arena, bool internal);
 extern bool __real_je_tsd_tcache_enabled_data_init(void *tsd) __attribute__((weak));
 extern void *__real_je_arena_palloc(void *tsd, void *arena, size_t bytes, size_t alignment, bool zero,
 				    void *tcache) __attribute__((weak));
+extern bool __real_je_tsd_tcache_data_init(void *tsd) __attribute__((weak));
 bool __wrap_je_tsd_tcache_enabled_data_init(void *tsd);
+bool __wrap_je_tsd_tcache_data_init(void *tsd);
 void *__wrap_je_arena_palloc(void *tsd, void *arena, size_t bytes, size_t alignment, bool zero, void *tcache);
 
 /* As many as jemalloc was configured for; 0: not started yet. */
 static unsigned arenas_most;
+static bool caches_wanted;
 
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	bool starting;
 	bool starved; /* of its cache */
+	void *cached; /* its tsd_t, while it has a cache */
 } here;
+
+void *arenas_cached(void)
+{
+	return here.cached;
+}
+
+void arenas_uncached(void)
+{
+	here.cached = NULL;
+}
 
 void arenas_start(void)
 {
 	arenas_most = je_narenas_auto;
+	caches_wanted = je_opt_tcache;
 	__atomic_store_n(&je_narenas_auto, 1, __ATOMIC_RELAXED);
 }
 
@@ -54,37 +69,51 @@ static void arenas_grow(void *tsd)
 					    __ATOMIC_RELAXED);
 }
 
-static bool switch_is_taken;
+/* Held while a thread starts. jemalloc looks twice whether caches are wanted, and must not find
+ * them switched off for another in between. */
+static struct lock start_lock;
 
-/* What jemalloc does where caches are switched off altogether. Others who start meanwhile go
- * without, too. */
+/* What jemalloc does where caches are switched off altogether. */
 static void start_without_cache(void *tsd)
 {
-	/* Acquire: pairs with the release below. */
-	while (__atomic_exchange_n(&switch_is_taken, true, __ATOMIC_ACQUIRE))
-		raw_call0(SYS_sched_yield);
-	__atomic_store_n(&je_opt_tcache, false, __ATOMIC_RELAXED);
+	je_opt_tcache = false;
 	__real_je_tsd_tcache_enabled_data_init(tsd);
-	__atomic_store_n(&je_opt_tcache, true, __ATOMIC_RELAXED);
-	__atomic_store_n(&switch_is_taken, false, __ATOMIC_RELEASE);
+	je_opt_tcache = true;
+}
+
+static void start_with_cache(void *tsd)
+{
+	here.starting = true;
+	here.starved = false;
+	__real_je_tsd_tcache_enabled_data_init(tsd);
+	here.starting = false;
 }
 
 void arenas_child(void)
 {
-	if (__atomic_exchange_n(&switch_is_taken, false, __ATOMIC_RELAXED))
-		je_opt_tcache = true;
+	start_lock = (struct lock){ 0 };
+	je_opt_tcache = caches_wanted;
 }
 
 bool __wrap_je_tsd_tcache_enabled_data_init(void *tsd)
 {
 	arenas_grow(tsd);
-	here.starting = true;
-	here.starved = false;
-	__real_je_tsd_tcache_enabled_data_init(tsd);
-	here.starting = false;
+	enum lock_result locked = lock_take(&start_lock);
+	start_with_cache(tsd);
 	if (unlikely(here.starved))
 		start_without_cache(tsd);
+	here.cached = je_opt_tcache && !here.starved ? tsd : NULL;
+	if (locked != LOCK_NOT_TAKEN)
+		lock_release(&start_lock);
 	return false;
+}
+
+/* For a thread that had its cache switched off, and on again (jemalloc(3), thread.tcache.enabled). */
+bool __wrap_je_tsd_tcache_data_init(void *tsd)
+{
+	bool failed = __real_je_tsd_tcache_data_init(tsd);
+	here.cached = failed ? NULL : tsd;
+	return failed;
 }
 
 /* Of all aligned allocations the only one made while a thread starts is its cache. */

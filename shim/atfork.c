@@ -12,6 +12,7 @@
 #include "shim/arenas.h"
 #include "shim/fork.h"
 #include "shim/heap.h"
+#include "shim/purge.h"
 #include "shim/tables.h"
 #include "shim/vmas.h"
 
@@ -26,14 +27,18 @@ static bool alone;
 static void before(void)
 {
 	alone = __libc_single_threaded;
-	if (!alone)
-		jemalloc.prepare();
+	if (alone)
+		return;
+	purge_before_fork();
+	jemalloc.prepare();
 }
 
 static void in_parent(void)
 {
-	if (!alone)
-		jemalloc.parent();
+	if (alone)
+		return;
+	jemalloc.parent();
+	purge_after_fork();
 }
 
 static void in_child(void)
@@ -41,6 +46,7 @@ static void in_child(void)
 	if (alone)
 		return;
 	jemalloc.child();
+	purge_child();
 	heap_child();
 	tables_child();
 	vmas_child();

@@ -53,6 +53,7 @@ static bool is_little(void *tsd)
 void __wrap_je_tcache_cleanup(void *tsd)
 {
 	ending = true;
+	arenas_uncached();
 	__real_je_tcache_cleanup(tsd);
 	ending = false;
 }

@@ -10,7 +10,8 @@
  * the rest is done when the allocation has come back empty to shim/malloc.c: purge, try
  * again, record. While the note stands nothing new is reserved for this thread: jemalloc
  * meets a refused commit by reserving another region, which it then keeps, 24 MiB of
- * addresses for each refusal. */
+ * addresses for each refusal. The kernel may refuse, too (RLIMIT_DATA, its own overcommit
+ * mode 2): then the same is done, but nothing is recorded. */
 #include "shim/heap.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@
 #include "shim/handler.h"
 #include "shim/map.h"
 #include "shim/marks.h"
+#include "shim/purge.h"
 #include "shim/refuse.h"
 #include "shim/self.h"
 #include "shim/tables.h"
@@ -42,16 +44,27 @@ extern const char *je_malloc_conf, *je_malloc_conf_2_conf_harder;
 const char *je_malloc_conf = "narenas:8,dirty_decay_ms:2000,muzzy_decay_ms:0,max_background_threads:1";
 const char *je_malloc_conf_2_conf_harder = "dss:disabled,retain:true,hpa:false";
 
-extern int mallctl(const char *name, void *old, size_t *old_size, void *new, size_t new_size);
-
 static __thread __attribute__((tls_model("initial-exec"))) struct {
-	enum refusal_reason refused; /* the note: why a door said no */
+	enum refusal_reason refused; /* why a door said no; REASON_NONE: it was the kernel */
 	enum refusal_reason denying; /* not REASON_NONE: doors say no without asking, for this */
 	int error;		     /* errno when it did */
 	uint16_t locks;		     /* of jemalloc's, held or being waited for */
-	bool purging;
-	uint64_t given; /* pages given back, ever */
+	uint8_t tries;		     /* of this allocation, after it was refused */
+	uint32_t given;		     /* what `given` was when it was refused */
 } here;
+
+/* Pages given back by all threads, ever. Relaxed, all of it: that it has changed is enough. */
+static uint32_t given;
+
+static void give(size_t bytes)
+{
+	__atomic_fetch_add(&given, (uint32_t)pages_of(bytes), __ATOMIC_RELAXED);
+}
+
+static uint32_t given_read(void)
+{
+	return __atomic_load_n(&given, __ATOMIC_RELAXED);
+}
 
 /* --- soft pages: decommitted, but writable still (shim/vmas.c) --- */
 
@@ -91,10 +104,16 @@ static bool soften(void *addr, size_t bytes)
 
 /* --- the doors: mmap, which is four things --- */
 
+__thread __attribute__((tls_model("initial-exec"))) bool heap_note;
+
 static void *refuse(enum refusal_reason reason)
 {
-	here.error = errno;
+	heap_note = true;
+	/* Tried again, it finds what jemalloc said of the attempt before. */
+	if (here.tries == 0 && here.denying == REASON_NONE)
+		here.error = errno;
 	here.refused = reason;
+	here.given = given_read();
 	return MAP_FAILED;
 }
 
@@ -104,10 +123,8 @@ static void *charged(long r, size_t bytes, enum refusal_reason reason)
 {
 	if (unlikely(reason != REASON_NONE))
 		return refuse(reason);
-	if (unlikely(raw_failed(r))) {
-		here.error = errno;
-		return MAP_FAILED;
-	}
+	if (unlikely(raw_failed(r)))
+		return refuse(REASON_NONE);
 	if (unlikely(charge_was_over()))
 		door_observed(OP_MALLOC, bytes);
 	return (void *)r;
@@ -139,7 +156,7 @@ static void *decommit(void *addr, size_t bytes, int flags)
 		if (!raw_failed(r))
 			soft_forget(addr, bytes);
 	}
-	here.given += pages_of(bytes);
+	give(bytes);
 	return addr;
 }
 
@@ -147,7 +164,7 @@ static void *decommit(void *addr, size_t bytes, int flags)
 static void *covered(long r, size_t bytes)
 {
 	if (unlikely(raw_failed(r)))
-		return charged(r, 0, REASON_NONE);
+		return MAP_FAILED;
 	if (likely(tables_cover((uintptr_t)r, bytes)))
 		return (void *)r;
 	map_munmap((void *)r, bytes, CATEGORY_HEAP);
@@ -198,8 +215,8 @@ void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_
 		return decommit(addr, bytes, flags);
 	if (unlikely(here.denying != REASON_NONE))
 		return refuse(here.denying);
-	if (unlikely(here.refused != REASON_NONE) && !fixed)
-		return refuse(here.refused);
+	if (unlikely(heap_note) && !fixed && (prot == PROT_NONE || here.refused != REASON_NONE))
+		return MAP_FAILED;
 	if (prot == PROT_NONE)
 		return reserve(addr, bytes, flags);
 	if (!fixed)
@@ -216,7 +233,7 @@ int heap_door_munmap(void *addr, size_t bytes)
 	long r = map_munmap(addr, bytes, CATEGORY_HEAP);
 	if (!raw_failed(r)) {
 		soft_forget(addr, bytes);
-		here.given += pages_of(bytes);
+		give(bytes);
 	}
 	return (int)door_result(r);
 }
@@ -333,7 +350,14 @@ void heap_refused(enum refusal_reason reason)
 
 void heap_forgive(void)
 {
-	here.refused = REASON_NONE;
+	heap_note = false;
+}
+
+/* A handler may have interrupted the allocation whose note it is. */
+void heap_forget(void)
+{
+	if (!handler_is_running())
+		heap_forgive();
 }
 
 bool heap_is_locked(void)
@@ -351,19 +375,14 @@ void heap_child(void)
 /* Where the caller is known to be outside of jemalloc. */
 static bool purge(void)
 {
-	if (here.purging || here.locks != 0 || space_is_borrowed())
+	if (purge_is_running() || here.locks != 0 || space_is_borrowed())
 		return false;
 	int error = errno;
-	uint64_t before = here.given;
-	here.purging = true;
-	/* This thread's cache (there may be none), then every arena (4096 stands for all of them,
-	 * jemalloc(3), arena.<i>.purge). */
-	mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-	mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-	here.purging = false;
-	here.refused = REASON_NONE; /* for its own tables, perhaps; no allocation is waiting for it */
+	uint32_t before = given_read();
+	purge_arenas(true);
+	heap_forgive(); /* for its own tables, perhaps; no allocation is waiting for it */
 	errno = error;
-	return here.given != before;
+	return given_read() != before;
 }
 
 bool heap_purge(void)
@@ -374,14 +393,12 @@ bool heap_purge(void)
 /* In the middle of an allocation that may just be refused: of that nothing changes. */
 void heap_give(void)
 {
-	enum refusal_reason refused = here.refused;
+	bool note = heap_note;
 	int error = errno;
-	if (here.purging || here.locks != 0 || space_is_borrowed() || handler_is_running())
+	if (purge_is_running() || here.locks != 0 || space_is_borrowed() || handler_is_running())
 		return;
-	here.purging = true;
-	mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
-	here.purging = false;
-	here.refused = refused;
+	purge_arenas(false);
+	heap_note = note;
 	errno = error;
 }
 
@@ -402,30 +419,44 @@ __attribute__((constructor(101))) static void heap_start(void)
 
 /* --- an allocation that failed --- */
 
+#define TRIES 16 /* while something comes back: another thread may be sooner to take it */
+
 /* As the doors do (afford_purge), but in a handler, too: no allocation of this thread is under way. */
-static bool gone_or_idle(void)
+static bool gone_or_idle(uint32_t given_then)
 {
-	bool idle = heap_trim();
-	return (!space_is_borrowed() && afford_sweep()) || idle;
+	heap_trim();
+	return (!space_is_borrowed() && afford_sweep()) || given_read() != given_then;
 }
 
 bool heap_try_again(void)
 {
 	enum refusal_reason reason = here.refused;
-	if (reason == REASON_NONE)
+	if (!heap_note || here.denying != REASON_NONE)
 		return false;
-	here.refused = REASON_NONE;
+	uint32_t given_then = here.given; /* a purge may be refused something itself */
+	bool may_help = (reason == REASON_NONE || afford_may_help(reason)) && here.tries++ < TRIES;
+	bool helped = may_help && gone_or_idle(given_then);
+	here.refused = reason;
 	/* Nothing came back: what is free in the arenas' slabs may still do, and only that. */
-	if (!afford_may_help(reason) || !gone_or_idle())
+	if (!helped)
 		here.denying = reason;
+	if (!helped && reason == REASON_NONE)
+		return false;
+	heap_forgive();
 	return true;
 }
 
-void heap_tried_again(bool succeeded, size_t bytes, const void *caller)
+bool heap_tried_again(bool succeeded, size_t bytes, const void *caller)
 {
+	bool noted = heap_note, tried = here.tries != 0 || here.denying != REASON_NONE;
 	enum refusal_reason reason = here.refused;
-	here.refused = here.denying = REASON_NONE;
+	here.denying = REASON_NONE;
+	here.tries = 0;
+	heap_forgive();
+	if (!tried)
+		return false;
 	errno = here.error;
-	if (!succeeded && reason != REASON_NONE)
+	if (!succeeded && noted && reason != REASON_NONE)
 		refuse_by(OP_MALLOC, bytes, reason, caller);
+	return true;
 }

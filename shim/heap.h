@@ -39,11 +39,23 @@ void heap_forgive(void);
 
 /* --- for shim/malloc.c: an allocation that failed --- */
 
-/* Was it our refusal, and is it worth another attempt? True: attempt it again at once, and
- * pass the result to heap_tried_again. False: the failure is not ours (the kernel's, or the
- * arguments'); errno stays. */
+/* Something was refused to this thread, and it has not heard of it. */
+extern __thread __attribute__((tls_model("initial-exec"))) bool heap_note;
+void heap_forget(void);
+
+/* Before each: what is left of one that was refused a part, and could do without, is no reason
+ * to say no to this one. */
+static inline void heap_begin(void)
+{
+	if (unlikely(heap_note))
+		heap_forget();
+}
+
+/* Was it refused, and is it worth another attempt? True: attempt it again at once, and if that
+ * fails ask again. errno stays. */
 bool heap_try_again(void);
 
-/* What came of it. Refused again, it is recorded, as `bytes` asked for by `caller`; errno is
- * what it was before the first attempt in either case. */
-void heap_tried_again(bool succeeded, size_t bytes, const void *caller);
+/* What came of it in the end. Refused by us, it is recorded, as `bytes` asked for by `caller`;
+ * errno is what it was before the first attempt in either case. False: nothing was tried again,
+ * since the failure is of another kind (the arguments'), and errno says which. */
+bool heap_tried_again(bool succeeded, size_t bytes, const void *caller);

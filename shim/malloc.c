@@ -40,30 +40,37 @@ extern size_t je_xallocx(void *old, size_t bytes, size_t extra, int flags);
 
 static void *tried(void *p, size_t bytes, const void *caller)
 {
-	heap_tried_again(p != NULL, bytes, caller);
-	if (!p)
+	if (heap_tried_again(p != NULL, bytes, caller) && !p)
 		errno = ENOMEM;
 	return p;
 }
 
 AGAIN static void *malloc_again(size_t bytes, const void *caller)
 {
-	return heap_try_again() ? tried(MALLOC_BEHIND(bytes), bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = MALLOC_BEHIND(bytes);
+	return tried(p, bytes, caller);
 }
 
 void *MALLOC_DOOR(size_t bytes)
 {
+	heap_begin();
 	void *p = MALLOC_BEHIND(bytes);
 	return likely(p) ? p : malloc_again(bytes, CALLER);
 }
 
 AGAIN static void *calloc_again(size_t n, size_t bytes, const void *caller)
 {
-	return heap_try_again() ? tried(je_calloc(n, bytes), n * bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = je_calloc(n, bytes);
+	return tried(p, n * bytes, caller);
 }
 
 SHIM_EXPORT void *calloc(size_t n, size_t bytes)
 {
+	heap_begin();
 	void *p = je_calloc(n, bytes);
 	return likely(p) ? p : calloc_again(n, bytes, CALLER);
 }
@@ -71,11 +78,15 @@ SHIM_EXPORT void *calloc(size_t n, size_t bytes)
 /* To nothing is to free: then NULL is no failure, and once is enough. */
 AGAIN static void *realloc_again(void *old, size_t bytes, const void *caller)
 {
-	return bytes != 0 && heap_try_again() ? tried(je_realloc(old, bytes), bytes, caller) : NULL;
+	void *p = NULL;
+	while (bytes != 0 && !p && heap_try_again())
+		p = je_realloc(old, bytes);
+	return tried(p, bytes, caller);
 }
 
 SHIM_EXPORT void *realloc(void *old, size_t bytes)
 {
+	heap_begin();
 	void *p = je_realloc(old, bytes);
 	return likely(p) ? p : realloc_again(old, bytes, CALLER);
 }
@@ -87,28 +98,37 @@ SHIM_EXPORT void *reallocarray(void *old, size_t n, size_t bytes)
 		errno = ENOMEM;
 		return NULL;
 	}
+	heap_begin();
 	void *p = je_realloc(old, all);
 	return likely(p) ? p : realloc_again(old, all, CALLER);
 }
 
 AGAIN static void *aligned_alloc_again(size_t alignment, size_t bytes, const void *caller)
 {
-	return heap_try_again() ? tried(je_aligned_alloc(alignment, bytes), bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = je_aligned_alloc(alignment, bytes);
+	return tried(p, bytes, caller);
 }
 
 SHIM_EXPORT void *aligned_alloc(size_t alignment, size_t bytes)
 {
+	heap_begin();
 	void *p = je_aligned_alloc(alignment, bytes);
 	return likely(p) ? p : aligned_alloc_again(alignment, bytes, CALLER);
 }
 
 AGAIN static void *memalign_again(size_t alignment, size_t bytes, const void *caller)
 {
-	return heap_try_again() ? tried(je_memalign(alignment, bytes), bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = je_memalign(alignment, bytes);
+	return tried(p, bytes, caller);
 }
 
 SHIM_EXPORT void *memalign(size_t alignment, size_t bytes)
 {
+	heap_begin();
 	void *p = je_memalign(alignment, bytes);
 	return likely(p) ? p : memalign_again(alignment, bytes, CALLER);
 }
@@ -121,17 +141,22 @@ SHIM_EXPORT void *pvalloc(size_t bytes)
 		return NULL;
 	}
 	whole &= ~(PAGE_BYTES - 1);
+	heap_begin();
 	void *p = je_memalign(PAGE_BYTES, whole);
 	return likely(p) ? p : memalign_again(PAGE_BYTES, whole, CALLER);
 }
 
 AGAIN static void *valloc_again(size_t bytes, const void *caller)
 {
-	return heap_try_again() ? tried(je_valloc(bytes), bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = je_valloc(bytes);
+	return tried(p, bytes, caller);
 }
 
 SHIM_EXPORT void *valloc(size_t bytes)
 {
+	heap_begin();
 	void *p = je_valloc(bytes);
 	return likely(p) ? p : valloc_again(bytes, CALLER);
 }
@@ -139,15 +164,16 @@ SHIM_EXPORT void *valloc(size_t bytes)
 /* Says so by its result, and leaves errno alone (posix_memalign(3)). */
 AGAIN static int posix_memalign_again(void **ret, size_t alignment, size_t bytes, const void *caller)
 {
-	if (!heap_try_again())
-		return ENOMEM;
-	int error = je_posix_memalign(ret, alignment, bytes);
+	int error = ENOMEM;
+	while (error == ENOMEM && heap_try_again())
+		error = je_posix_memalign(ret, alignment, bytes);
 	heap_tried_again(error == 0, bytes, caller);
 	return error;
 }
 
 SHIM_EXPORT int posix_memalign(void **ret, size_t alignment, size_t bytes)
 {
+	heap_begin();
 	int error = je_posix_memalign(ret, alignment, bytes);
 	return likely(error != ENOMEM) ? error : posix_memalign_again(ret, alignment, bytes, CALLER);
 }
@@ -160,22 +186,30 @@ SHIM_EXPORT size_t xallocx(void *old, size_t bytes, size_t extra, int flags);
 
 AGAIN static void *mallocx_again(size_t bytes, int flags, const void *caller)
 {
-	return heap_try_again() ? tried(je_mallocx(bytes, flags), bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = je_mallocx(bytes, flags);
+	return tried(p, bytes, caller);
 }
 
 void *mallocx(size_t bytes, int flags)
 {
+	heap_begin();
 	void *p = je_mallocx(bytes, flags);
 	return likely(p) ? p : mallocx_again(bytes, flags, CALLER);
 }
 
 AGAIN static void *rallocx_again(void *old, size_t bytes, int flags, const void *caller)
 {
-	return heap_try_again() ? tried(je_rallocx(old, bytes, flags), bytes, caller) : NULL;
+	void *p = NULL;
+	while (!p && heap_try_again())
+		p = je_rallocx(old, bytes, flags);
+	return tried(p, bytes, caller);
 }
 
 void *rallocx(void *old, size_t bytes, int flags)
 {
+	heap_begin();
 	void *p = je_rallocx(old, bytes, flags);
 	return likely(p) ? p : rallocx_again(old, bytes, flags, CALLER);
 }
@@ -183,15 +217,15 @@ void *rallocx(void *old, size_t bytes, int flags)
 /* That a block cannot grow where it is is no failure, nor then a refusal. */
 AGAIN static size_t xallocx_again(void *old, size_t bytes, size_t extra, int flags, size_t have)
 {
-	if (!heap_try_again())
-		return have;
-	have = je_xallocx(old, bytes, extra, flags);
+	while (have < bytes && heap_try_again())
+		have = je_xallocx(old, bytes, extra, flags);
 	heap_tried_again(true, bytes, NULL);
 	return have;
 }
 
 size_t xallocx(void *old, size_t bytes, size_t extra, int flags)
 {
+	heap_begin();
 	size_t have = je_xallocx(old, bytes, extra, flags);
 	return likely(have >= bytes) ? have : xallocx_again(old, bytes, extra, flags, have);
 }
