@@ -90,7 +90,7 @@ $(BUILD)/shim/malloc.o: override CPPFLAGS += $(if $(DIRECTLY),-DMALLOC_DIRECT)
 WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc je_tcache_cleanup je_arena_decay je_ecache_alloc_grow \
            je_base_alloc je_base_alloc_edata je_base_new je_base_boot je_rtree_leaf_elm_lookup_hard \
            je_tcache_gc_event_handler je_tcache_gc_dalloc_event_handler je_tsd_tcache_data_init \
-           je_pac_maybe_decay_purge je_pac_decay_all
+           je_pac_maybe_decay_purge je_pac_decay_all je_pac_decay_ms_set je_arena_destroy
 TREE_BYTES := $(shell nm -S $(JEMALLOC) 2>/dev/null | sed -n 's/^[0-9a-f]* \([0-9a-f]*\) B je_arena_emap_global$$/0x\1/p')
 $(BUILD)/shim/tables.o: override CPPFLAGS += -DJEMALLOC_TREE_BYTES=$(TREE_BYTES)
 $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map shim/retarget.sh

@@ -7,13 +7,29 @@
 #include "shim/door.h"
 #include "shim/heap.h"
 #include "shim/loaded.h"
+#include "shim/lock.h"
 #include "shim/self.h"
 #include "shim/thread.h"
 
+/* One at a time: who comes second finds nothing, and must not hear so before it is back. */
+static struct lock sweep_lock;
+
+void afford_child(void)
+{
+	sweep_lock = (struct lock){ 0 };
+}
+
 bool afford_sweep(void)
 {
-	bool stacks = stacks_sweep();
-	return loaded_sweep() || stacks;
+	uint64_t signals = signals_block();
+	enum lock_result locked = lock_take(&sweep_lock);
+	bool stacks = stacks_sweep(), any = loaded_sweep() || stacks;
+	if (any)
+		heap_gave();
+	if (locked != LOCK_NOT_TAKEN)
+		lock_release(&sweep_lock);
+	signals_restore(signals);
+	return any;
 }
 
 bool afford_purge(void)

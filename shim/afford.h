@@ -23,6 +23,9 @@ static inline bool afford_may_help(enum refusal_reason reason)
  * (the stack of a posix_spawn). True if anything came back. */
 bool afford_sweep(void);
 
+/* In a child of fork: nobody sweeps. */
+void afford_child(void);
+
 /* Gives back what this process holds and does not need: idle heap, and what is gone. True if
  * anything came back. Not in a child of vfork: it would be killed, if it is, with its parent's
  * locks. */

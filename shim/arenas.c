@@ -31,8 +31,10 @@ static bool caches_wanted;
 
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	bool starting;
-	bool starved; /* of its cache */
-	void *cached; /* its tsd_t, while it has a cache */
+	bool locked;  /* start_lock is ours */
+	bool made;    /* its cache */
+	bool starved; /* of it */
+	void *cached; /* its tsd_t, while it has one */
 } here;
 
 void *arenas_cached(void)
@@ -69,42 +71,59 @@ static void arenas_grow(void *tsd)
 					    __ATOMIC_RELAXED);
 }
 
-/* Held while a thread starts. jemalloc looks twice whether caches are wanted, and must not find
- * them switched off for another in between. */
+/* jemalloc looks twice whether caches are wanted, and must not find them switched off for another
+ * in between. */
 static struct lock start_lock;
 
-/* What jemalloc does where caches are switched off altogether. */
-static void start_without_cache(void *tsd)
+static void start_begin(void)
 {
-	je_opt_tcache = false;
-	__real_je_tsd_tcache_enabled_data_init(tsd);
-	je_opt_tcache = true;
+	enum lock_result result = lock_take(&start_lock);
+	here.locked = result != LOCK_NOT_TAKEN;
+	if (result == LOCK_INHERITED)
+		je_opt_tcache = caches_wanted;
+}
+
+static void start_end(void)
+{
+	if (here.locked)
+		lock_release(&start_lock);
+	here.locked = false;
 }
 
 static void start_with_cache(void *tsd)
 {
 	here.starting = true;
-	here.starved = false;
+	here.made = here.starved = false;
+	start_begin();
 	__real_je_tsd_tcache_enabled_data_init(tsd);
+	start_end();
 	here.starting = false;
+}
+
+/* What jemalloc does where caches are switched off altogether. */
+static void start_without_cache(void *tsd)
+{
+	start_begin();
+	je_opt_tcache = false;
+	__real_je_tsd_tcache_enabled_data_init(tsd);
+	je_opt_tcache = true;
+	start_end();
 }
 
 void arenas_child(void)
 {
 	start_lock = (struct lock){ 0 };
-	je_opt_tcache = caches_wanted;
+	if (je_opt_tcache != caches_wanted) /* or its page would be copied */
+		je_opt_tcache = caches_wanted;
 }
 
 bool __wrap_je_tsd_tcache_enabled_data_init(void *tsd)
 {
 	arenas_grow(tsd);
-	enum lock_result locked = lock_take(&start_lock);
 	start_with_cache(tsd);
 	if (unlikely(here.starved))
 		start_without_cache(tsd);
-	here.cached = je_opt_tcache && !here.starved ? tsd : NULL;
-	if (locked != LOCK_NOT_TAKEN)
-		lock_release(&start_lock);
+	here.cached = here.made ? tsd : NULL;
 	return false;
 }
 
@@ -116,11 +135,16 @@ bool __wrap_je_tsd_tcache_data_init(void *tsd)
 	return failed;
 }
 
-/* Of all aligned allocations the only one made while a thread starts is its cache. */
+/* Of all aligned allocations the only one made while a thread starts is its cache. By then it was
+ * looked at twice, and others need not wait until there is memory for it. */
 void *__wrap_je_arena_palloc(void *tsd, void *arena, size_t bytes, size_t alignment, bool zero, void *tcache)
 {
+	if (unlikely(here.starting))
+		start_end();
 	void *p = __real_je_arena_palloc(tsd, arena, bytes, alignment, zero, tcache);
-	if (unlikely(!p && here.starting))
-		here.starved = true;
+	if (unlikely(here.starting)) {
+		here.made = p != NULL;
+		here.starved = !p;
+	}
 	return p;
 }

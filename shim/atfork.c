@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sys/single_threaded.h>
 
+#include "shim/afford.h"
 #include "shim/arenas.h"
 #include "shim/fork.h"
 #include "shim/heap.h"
@@ -37,8 +38,9 @@ static void in_parent(void)
 {
 	if (alone)
 		return;
-	jemalloc.parent();
 	purge_after_fork();
+	jemalloc.parent();
+	purge_made_up();
 }
 
 static void in_child(void)
@@ -46,11 +48,12 @@ static void in_child(void)
 	if (alone)
 		return;
 	jemalloc.child();
-	purge_child();
 	heap_child();
 	tables_child();
 	vmas_child();
 	arenas_child();
+	afford_child();
+	purge_child();
 }
 
 int heap_door_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void));

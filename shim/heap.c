@@ -50,7 +50,9 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 	int error;		     /* errno when it did */
 	uint16_t locks;		     /* of jemalloc's, held or being waited for */
 	uint8_t tries;		     /* of this allocation, after it was refused */
-	uint32_t given;		     /* what `given` was when it was refused */
+	uint32_t asked;		     /* what `given` was when it was asked for */
+	uint32_t given;		     /* the same, of what was refused */
+	uint64_t pages;		     /* that were refused */
 } here;
 
 /* Pages given back by all threads, ever. Relaxed, all of it: that it has changed is enough. */
@@ -59,6 +61,11 @@ static uint32_t given;
 static void give(size_t bytes)
 {
 	__atomic_fetch_add(&given, (uint32_t)pages_of(bytes), __ATOMIC_RELAXED);
+}
+
+void heap_gave(void)
+{
+	give(PAGE_BYTES);
 }
 
 static uint32_t given_read(void)
@@ -110,10 +117,10 @@ static void *refuse(enum refusal_reason reason)
 {
 	heap_note = true;
 	/* Tried again, it finds what jemalloc said of the attempt before. */
-	if (here.tries == 0 && here.denying == REASON_NONE)
+	if (here.tries == 0)
 		here.error = errno;
 	here.refused = reason;
-	here.given = given_read();
+	here.given = here.asked; /* and not what it is by now: that may be what was missing */
 	return MAP_FAILED;
 }
 
@@ -121,6 +128,7 @@ static void *refuse(enum refusal_reason reason)
  * asked: the allocation will not come back to us. */
 static void *charged(long r, size_t bytes, enum refusal_reason reason)
 {
+	here.pages = pages_of(bytes);
 	if (unlikely(reason != REASON_NONE))
 		return refuse(reason);
 	if (unlikely(raw_failed(r)))
@@ -210,6 +218,7 @@ void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_
 void *heap_door_mmap(void *addr, size_t bytes, int prot, int flags, int fd, off_t offset)
 {
 	(void)fd, (void)offset; /* -1, 0: memory is all it maps */
+	here.asked = given_read();
 	bool fixed = (flags & MAP_FIXED) != 0;
 	if (fixed && prot == PROT_NONE)
 		return decommit(addr, bytes, flags);
@@ -345,6 +354,8 @@ int heap_door_unlock(pthread_mutex_t *lock)
 
 void heap_refused(enum refusal_reason reason)
 {
+	here.asked = given_read();
+	here.pages = 1; /* or some, of tables */
 	refuse(reason);
 }
 
@@ -356,7 +367,9 @@ void heap_forgive(void)
 /* A handler may have interrupted the allocation whose note it is. */
 void heap_forget(void)
 {
-	if (!handler_is_running())
+	if (handler_is_running())
+		here.given--; /* then, or if it only seems so, it is worth an attempt in earnest */
+	else
 		heap_forgive();
 }
 
@@ -373,21 +386,21 @@ void heap_child(void)
 /* --- purging --- */
 
 /* Where the caller is known to be outside of jemalloc. */
-static bool purge(void)
+static bool purge(uint32_t before)
 {
 	if (purge_is_running() || here.locks != 0 || space_is_borrowed())
 		return false;
 	int error = errno;
-	uint32_t before = given_read();
 	purge_arenas(true);
-	heap_forgive(); /* for its own tables, perhaps; no allocation is waiting for it */
+	heap_forgive(); /* no allocation is waiting for it */
 	errno = error;
 	return given_read() != before;
 }
 
 bool heap_purge(void)
 {
-	return self.state == SELF_MEMBER && !handler_is_running() && purge();
+	uint32_t before = given_read();
+	return self.state == SELF_MEMBER && !handler_is_running() && purge(before);
 }
 
 /* In the middle of an allocation that may just be refused: of that nothing changes. */
@@ -404,7 +417,7 @@ void heap_give(void)
 
 bool heap_trim(void)
 {
-	return purge();
+	return purge(given_read());
 }
 
 /* Before we join (shim/start.c): what jemalloc needs to start with belongs to the price of
@@ -425,7 +438,17 @@ __attribute__((constructor(101))) static void heap_start(void)
 static bool gone_or_idle(uint32_t given_then)
 {
 	heap_trim();
-	return (!space_is_borrowed() && afford_sweep()) || given_read() != given_then;
+	if (!space_is_borrowed())
+		afford_sweep();
+	return given_read() != given_then;
+}
+
+/* Could pages that come back cure it? */
+static bool may_help(enum refusal_reason reason)
+{
+	if (reason == REASON_LIMIT && here.pages > self.ledger->header.limit)
+		return false;
+	return reason == REASON_NONE || afford_may_help(reason);
 }
 
 bool heap_try_again(void)
@@ -434,8 +457,7 @@ bool heap_try_again(void)
 	if (!heap_note || here.denying != REASON_NONE)
 		return false;
 	uint32_t given_then = here.given; /* a purge may be refused something itself */
-	bool may_help = (reason == REASON_NONE || afford_may_help(reason)) && here.tries++ < TRIES;
-	bool helped = may_help && gone_or_idle(given_then);
+	bool helped = here.tries++ < TRIES && may_help(reason) && gone_or_idle(given_then);
 	here.refused = reason;
 	/* Nothing came back: what is free in the arenas' slabs may still do, and only that. */
 	if (!helped)
@@ -448,7 +470,7 @@ bool heap_try_again(void)
 
 bool heap_tried_again(bool succeeded, size_t bytes, const void *caller)
 {
-	bool noted = heap_note, tried = here.tries != 0 || here.denying != REASON_NONE;
+	bool noted = heap_note, tried = here.tries != 0;
 	enum refusal_reason reason = here.refused;
 	here.denying = REASON_NONE;
 	here.tries = 0;

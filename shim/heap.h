@@ -23,6 +23,9 @@ bool heap_trim(void);
 /* The same without this thread's cache, for whoever is in jemalloc and holds none of its locks. */
 void heap_give(void);
 
+/* Something came back to this process by another way: whoever was refused may try again. */
+void heap_gave(void);
+
 /* Is the calling thread inside jemalloc, holding one of its locks? Then malloc would wait
  * for itself. */
 bool heap_is_locked(void);

@@ -75,11 +75,11 @@ SHIM_EXPORT void *calloc(size_t n, size_t bytes)
 	return likely(p) ? p : calloc_again(n, bytes, CALLER);
 }
 
-/* To nothing is to free: then NULL is no failure, and once is enough. */
+/* A block to nothing is to free: then NULL is no failure, and once is enough. */
 AGAIN static void *realloc_again(void *old, size_t bytes, const void *caller)
 {
 	void *p = NULL;
-	while (bytes != 0 && !p && heap_try_again())
+	while ((bytes != 0 || !old) && !p && heap_try_again())
 		p = je_realloc(old, bytes);
 	return tried(p, bytes, caller);
 }

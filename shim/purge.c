@@ -11,13 +11,15 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include "shim/arenas.h"
 #include "shim/lock.h"
 #include "shim/raw.h"
 
-/* jemalloc's, 5.3.0: src/arena.c, src/pac.c, src/tcache.c, src/jemalloc.c. */
+/* jemalloc's, 5.3.0: src/arena.c, src/pac.c, src/tcache.c, src/jemalloc.c; called
+ * by others of its files, so that we can stand in front of them. */
 extern unsigned je_narenas_total_get(void);
 extern void je_arena_decay(void *tsdn, void *arena, bool is_background, bool all);
 extern void je_tcache_flush(void *tsd);
@@ -25,15 +27,22 @@ extern bool __real_je_pac_maybe_decay_purge(void *tsdn, void *pac, void *decay, 
 					    int eagerness) __attribute__((weak));
 extern void __real_je_pac_decay_all(void *tsdn, void *pac, void *decay, void *stats, void *cache, bool fully)
 	__attribute__((weak));
+extern bool __real_je_pac_decay_ms_set(void *tsdn, void *pac, int state, ssize_t ms, int eagerness)
+	__attribute__((weak));
+extern void __real_je_arena_destroy(void *tsd, void *arena) __attribute__((weak));
 bool __wrap_je_pac_maybe_decay_purge(void *tsdn, void *pac, void *decay, void *stats, void *cache, int eagerness);
 void __wrap_je_pac_decay_all(void *tsdn, void *pac, void *decay, void *stats, void *cache, bool fully);
+bool __wrap_je_pac_decay_ms_set(void *tsdn, void *pac, int state, ssize_t ms, int eagerness);
+void __wrap_je_arena_destroy(void *tsd, void *arena);
 
 #define WAIT_NS 50000L
-#define WAITS 10000
+#define WAITS 10000 /* a second or so, in all */
 
-/* How many purge a part, by arena or so. A jemalloc decay is called with the lock of its arena
- * held, and lets go of it only while it purges. */
-#define CELLS 16
+/* How many purge a part. A decay of jemalloc's is begun with the lock of its arena held, which is
+ * let go of only while it purges: whoever has that lock and finds a decay begun, finds it purging.
+ * (Or finds that of another arena, whose addresses come to the same cell.) */
+#define CELLS_LOG 4
+#define CELLS (1 << CELLS_LOG)
 static struct cell {
 	int32_t running;
 	char apart[60];
@@ -41,12 +50,15 @@ static struct cell {
 
 static struct lock whole; /* held by who purges everything, or forks */
 static bool forking;
+static bool skipped; /* a purge, for that */
 
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	uint32_t parts; /* that this thread is in; a handler may have interrupted one */
 	bool whole;
-	bool missed; /* there was an arena that another was purging */
-	bool locked; /* for a fork */
+	bool locked;	  /* `whole` is ours */
+	bool forked;	  /* between purge_before_fork and the end of it */
+	struct cell *met; /* an arena that somebody else was purging */
+	uint64_t signals; /* those that were blocked before */
 } here;
 
 bool purge_is_running(void)
@@ -56,9 +68,10 @@ bool purge_is_running(void)
 
 /* --- a part --- */
 
+/* Arenas begin at the same offset of huge pages, hence by all bits (Knuth, TAOCP 6.4). */
 static struct cell *cell_of(const void *decay)
 {
-	return &cells[((uintptr_t)decay >> 7 ^ (uintptr_t)decay >> 13) % CELLS];
+	return &cells[((uint64_t)(uintptr_t)decay >> 7) * 0x9e3779b97f4a7c15u >> (64 - CELLS_LOG)];
 }
 
 /* False: somebody is forking. */
@@ -70,16 +83,20 @@ static bool part_begin(struct cell *c)
 	return !__atomic_load_n(&forking, __ATOMIC_SEQ_CST);
 }
 
+/* Not below zero: it may have been given up. */
 static void part_end(struct cell *c)
 {
-	/* Release: pairs with the acquire in is_running. */
-	__atomic_fetch_sub(&c->running, 1, __ATOMIC_RELEASE);
+	int32_t n = __atomic_load_n(&c->running, __ATOMIC_RELAXED);
+	/* Release: pairs with is_running. */
+	while (n > 0 && !__atomic_compare_exchange_n(&c->running, &n, n - 1, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
 	here.parts--;
 }
 
 static bool is_running(const struct cell *c)
 {
-	return __atomic_load_n(&c->running, __ATOMIC_ACQUIRE) > 0;
+	/* Sequentially consistent: pairs with part_begin. */
+	return __atomic_load_n(&c->running, __ATOMIC_SEQ_CST) > 0;
 }
 
 bool __wrap_je_pac_maybe_decay_purge(void *tsdn, void *pac, void *decay, void *stats, void *cache, int eagerness)
@@ -94,20 +111,37 @@ void __wrap_je_pac_decay_all(void *tsdn, void *pac, void *decay, void *stats, vo
 {
 	struct cell *c = cell_of(decay);
 	if (here.whole) {
-		here.missed |= is_running(c);
+		here.met = is_running(c) ? c : here.met;
 		__real_je_pac_decay_all(tsdn, pac, decay, stats, cache, fully);
 		return;
 	}
+	/* It may be the last that anybody does for that arena (blocks of 8 MiB and more). */
 	if (part_begin(c))
 		__real_je_pac_decay_all(tsdn, pac, decay, stats, cache, fully);
+	else
+		__atomic_store_n(&skipped, true, __ATOMIC_RELAXED);
 	part_end(c);
 }
 
-/* Whoever is in one and does not come back (a child of vfork in our memory, killed there) is
- * waited for once. Relaxed: should it come all the same, there is one less than none. */
-static void part_give_up(struct cell *c)
+/* --- the whole --- */
+
+/* With all signals blocked, or a handler that forks would wait for itself (shim/lock.h). */
+static void whole_begin(void)
 {
-	__atomic_store_n(&c->running, 0, __ATOMIC_RELAXED);
+	uint64_t signals = signals_block();
+	enum lock_result result = lock_take(&whole);
+	here.signals = signals;
+	here.locked = result != LOCK_NOT_TAKEN;
+	if (result == LOCK_INHERITED) /* a child of vfork that was killed: it did not fork with it */
+		__atomic_store_n(&forking, false, __ATOMIC_RELAXED);
+}
+
+static void whole_end(void)
+{
+	if (here.locked)
+		lock_release(&whole);
+	here.locked = false;
+	signals_restore(here.signals);
 }
 
 static void nap(void)
@@ -115,78 +149,113 @@ static void nap(void)
 	raw_call2(SYS_nanosleep, &(struct timespec){ .tv_nsec = WAIT_NS }, NULL);
 }
 
-/* --- the whole --- */
-
-static void arenas_decay(void)
+/* Whoever is in one and does not come back (a child of vfork in our memory, killed there), or not
+ * soon enough, is waited for once. */
+static void part_give_up(struct cell *c)
 {
-	unsigned n = je_narenas_total_get();
-	for (unsigned i = 0; i < n; i++) {
-		/* Acquire: pairs with jemalloc's release of a new arena. */
-		void *arena = __atomic_load_n(&je_arenas[i], __ATOMIC_ACQUIRE);
-		if (arena)
-			je_arena_decay(NULL, arena, false, true);
-	}
+	__atomic_store_n(&c->running, 0, __ATOMIC_RELAXED);
 }
 
-static void arenas_decay_whole(void)
+static void arena_decay_whole(void *arena, int *waits)
 {
-	for (int waits = 0; waits < WAITS; waits++) {
-		here.missed = false;
-		arenas_decay();
-		if (!here.missed)
+	for (;;) {
+		here.met = NULL;
+		je_arena_decay(NULL, arena, false, true);
+		if (!here.met)
 			return;
+		if (++*waits >= WAITS) {
+			part_give_up(here.met);
+			return;
+		}
 		nap();
 	}
-	for (struct cell *c = cells; c < cells + CELLS; c++)
-		part_give_up(c);
 }
 
 void purge_arenas(bool cached)
 {
 	void *tsd = cached ? arenas_cached() : NULL;
+	int waits = 0;
+	whole_begin();
 	here.whole = true;
 	if (tsd)
 		je_tcache_flush(tsd);
-	enum lock_result locked = lock_take(&whole);
-	arenas_decay_whole();
-	if (locked != LOCK_NOT_TAKEN)
-		lock_release(&whole);
+	unsigned n = je_narenas_total_get();
+	for (unsigned i = 0; i < n; i++) {
+		/* Acquire: pairs with jemalloc's release of a new arena. */
+		void *arena = __atomic_load_n(&je_arenas[i], __ATOMIC_ACQUIRE);
+		if (arena)
+			arena_decay_whole(arena, &waits);
+	}
 	here.whole = false;
+	whole_end();
+}
+
+/* Purges by a function of its own file, which is not counted as a part. */
+bool __wrap_je_pac_decay_ms_set(void *tsdn, void *pac, int state, ssize_t ms, int eagerness)
+{
+	whole_begin();
+	bool failed = __real_je_pac_decay_ms_set(tsdn, pac, state, ms, eagerness);
+	whole_end();
+	return failed;
+}
+
+/* An arena that a program made (jemalloc(3), arenas.create): nobody must be in it. */
+void __wrap_je_arena_destroy(void *tsd, void *arena)
+{
+	int waits = 0;
+	whole_begin();
+	here.whole = true;
+	arena_decay_whole(arena, &waits);
+	__real_je_arena_destroy(tsd, arena);
+	here.whole = false;
+	whole_end();
 }
 
 /* --- fork --- */
 
 void purge_before_fork(void)
 {
-	/* In a handler that interrupted a purge: the child ends it there, like its parent. */
-	here.locked = !purge_is_running() && lock_take(&whole) != LOCK_NOT_TAKEN;
-	if (!here.locked)
+	/* In a handler that interrupted a part: the child ends it there, like its parent. */
+	if (purge_is_running())
 		return;
+	whole_begin();
 	/* Sequentially consistent: pairs with part_begin. */
 	__atomic_store_n(&forking, true, __ATOMIC_SEQ_CST);
 	/* Seen at rest once is enough: who begins now does nothing. */
+	int waits = 0;
 	for (struct cell *c = cells; c < cells + CELLS; c++) {
-		for (int waits = 0; is_running(c) && waits < WAITS; waits++)
+		while (is_running(c) && waits++ < WAITS)
 			nap();
 		if (is_running(c))
 			part_give_up(c);
 	}
+	here.forked = true;
 }
 
 void purge_after_fork(void)
 {
-	if (!here.locked)
+	if (here.forked)
+		__atomic_store_n(&forking, false, __ATOMIC_RELEASE);
+}
+
+void purge_made_up(void)
+{
+	if (!here.forked)
 		return;
-	here.locked = false;
-	__atomic_store_n(&forking, false, __ATOMIC_RELEASE);
-	lock_release(&whole);
+	here.forked = false;
+	whole_end();
+	if (__atomic_exchange_n(&skipped, false, __ATOMIC_RELAXED))
+		purge_arenas(false);
 }
 
 void purge_child(void)
 {
-	forking = here.locked = false;
+	forking = skipped = false;
 	whole = (struct lock){ 0 };
 	for (struct cell *c = cells; c < cells + CELLS; c++)
 		if (c->running != 0) /* or its page would be copied */
 			c->running = 0;
+	if (here.forked)
+		signals_restore(here.signals);
+	here.forked = here.locked = false;
 }

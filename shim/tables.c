@@ -82,7 +82,7 @@ static bool pages_open(uintptr_t from, uintptr_t to)
 		lock_release(&lock);
 	}
 	signals_restore(signals);
-	if (reason != REASON_NONE)
+	if (reason != REASON_NONE || raw_failed(r))
 		heap_refused(reason);
 	return reason == REASON_NONE && !raw_failed(r);
 }
