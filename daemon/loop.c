@@ -148,6 +148,27 @@ static void on_child(struct loop *l)
 	}
 }
 
+/* Is anybody there, or about to be? */
+static bool is_occupied(const struct broker *b)
+{
+	for (uint32_t i = 0; i < b->places; i++) {
+		const struct account *a = &b->account[i];
+		if (a->ledger && (a->damaged ? a->members > 0 : !account_is_vacant(a)))
+			return true;
+	}
+	return false;
+}
+
+/* A private broker lives as long as its members: a service that is stopped is told to end together
+ * with its broker, and needs one until it has. */
+static void on_end(struct loop *l)
+{
+	if (!l->until_empty || !is_occupied(l->broker))
+		l->ending = true;
+	else
+		log_notice("%u members live on; this broker ends with the last of them", l->broker->registry.members);
+}
+
 static void on_signal(struct loop *l)
 {
 	struct signalfd_siginfo s;
@@ -157,7 +178,7 @@ static void on_signal(struct loop *l)
 		else if (s.ssi_signo == SIGCHLD)
 			on_child(l);
 		else
-			l->ending = true;
+			on_end(l);
 	}
 }
 
@@ -197,17 +218,6 @@ static void on_event(struct loop *l, uint32_t source)
 		else
 			peer_ready(l->broker, source - SOURCE_PEER);
 	}
-}
-
-/* Is anybody there, or about to be? */
-static bool is_occupied(const struct broker *b)
-{
-	for (uint32_t i = 0; i < b->places; i++) {
-		const struct account *a = &b->account[i];
-		if (a->ledger && (a->damaged ? a->members > 0 : !account_is_vacant(a)))
-			return true;
-	}
-	return false;
 }
 
 static uint64_t lonely_until(const struct loop *l)
