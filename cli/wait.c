@@ -2,8 +2,9 @@
 /* The parent of `solvent run --summary`. Whoever started us sees us and not the command:
  * kill, a service manager's stop, the shell's job control. So whatever comes to us by
  * kill(2) goes on to the command. What is typed (^C, ^Z) or a window that changes its size
- * went to the whole foreground process group, the command included: it is not sent twice.
- * The two are told apart by si_code, which a sender cannot forge to be the kernel's. */
+ * went to the whole foreground process group, the command included, unless it has made a
+ * group of its own (timeout(1)): it is not sent twice. The two are told apart by si_code,
+ * which a sender cannot forge to be the kernel's. */
 #include "cli/wait.h"
 
 #include <stdbool.h>
@@ -36,13 +37,20 @@ void wait_restore(const struct wait *w)
 	sigprocmask(SIG_SETMASK, &w->mask, NULL);
 }
 
+static bool is_in_our_group(pid_t child)
+{
+	return getpgid(child) == getpgrp();
+}
+
 /* The command was stopped from the keyboard, or for touching the terminal: our shell must
  * see its job stopped. Somebody who stops the command alone, by SIGSTOP, will continue it
- * alone, and we would never hear of it. */
-static void share_stop(int status)
+ * alone, and we would never hear of it; unless it is a shell that stopped its own group
+ * (suspend), which our shell would never see stopped otherwise. */
+static void share_stop(pid_t child, int status)
 {
 	int signal = WSTOPSIG(status);
-	if (signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU)
+	if (signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU ||
+	    (signal == SIGSTOP && !is_in_our_group(child)))
 		raise(SIGSTOP);
 }
 
@@ -56,7 +64,7 @@ static bool look_at(pid_t child, int *ret_status)
 			*ret_status = status;
 			return true;
 		}
-		share_stop(status);
+		share_stop(child, status);
 	}
 	return false;
 }
@@ -77,6 +85,14 @@ static bool came_from_keyboard(const siginfo_t *info)
 	}
 }
 
+/* Has the command had it already, from the keyboard, or by sending it to its whole group? */
+static bool has_had(pid_t child, const siginfo_t *info)
+{
+	if (!is_in_our_group(child))
+		return false;
+	return came_from_keyboard(info) || (info->si_code == SI_USER && info->si_pid == child);
+}
+
 int wait_for(pid_t child)
 {
 	sigset_t set;
@@ -84,7 +100,7 @@ int wait_for(pid_t child)
 	waited_signals(&set);
 	while (!look_at(child, &status)) {
 		siginfo_t info;
-		if (sigwaitinfo(&set, &info) > 0 && info.si_signo != SIGCHLD && !came_from_keyboard(&info))
+		if (sigwaitinfo(&set, &info) > 0 && info.si_signo != SIGCHLD && !has_had(child, &info))
 			kill(child, info.si_signo);
 	}
 	return status;
