@@ -29,6 +29,11 @@ void accounts_close(struct accounts *a)
 	*a = (struct accounts){ 0 };
 }
 
+bool account_is(const struct account *a, const char *name)
+{
+	return strncmp(a->reply.account, name, sizeof a->reply.account) == 0;
+}
+
 const char *account_trouble(const struct account *a)
 {
 	if (a->reply.damaged)
@@ -66,8 +71,8 @@ static int accounts_list(int fd, const char *only, struct accounts *a)
 	for (uint32_t i = 0; i < 65536; i++) {
 		struct reply_account reply;
 		int ledger, error = client_account(fd, i, &reply, &ledger);
-		if (error == -ENOENT)
-			return only && a->n == 0 ? -ENOENT : 0;
+		if (error == -ENODATA)
+			return only && a->n == 0 ? -ENODATA : 0;
 		if (error)
 			return error;
 		if (only && strncmp(only, reply.account, sizeof reply.account) != 0) {
@@ -120,7 +125,7 @@ static void complain_of_no_account(const char *socket, const char *only)
 int accounts_open_or_complain(const char *socket, const char *only, struct accounts *ret)
 {
 	int error = accounts_open(socket, only, ret);
-	if (error == -ENOENT && only)
+	if (error == -ENODATA && only)
 		complain_of_no_account(socket, only);
 	else if (error)
 		client_complain(socket, error);

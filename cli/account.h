@@ -9,7 +9,7 @@
 #include "include/protocol.h"
 
 struct account {
-	char name[ACCOUNT_NAME_BYTES]; /* clean */
+	char name[ACCOUNT_NAME_BYTES]; /* clean, for people */
 	struct reply_account reply;
 	ino_t inode;           /* tells one ledger from the next of the same name */
 	struct ledger *ledger; /* NULL: it cannot be read */
@@ -22,11 +22,14 @@ struct accounts {
 };
 
 /* Asks the broker at `socket` for the pool and for every account, or only for the one
- * named `only` if that is not NULL. 0 and `ret` (accounts_close releases it), -ENOENT when
+ * named `only` if that is not NULL. 0 and `ret` (accounts_close releases it), -ENODATA when
  * there is no such account, or a negative error of client.h. */
 int accounts_open(const char *socket, const char *only, struct accounts *ret);
 void accounts_close(struct accounts *a);
 void account_close(struct account *a);
+
+/* Is it the one of that name? What is printed of a name may be another's, too. */
+bool account_is(const struct account *a, const char *name);
 
 /* Why the account's figures are not to be had, or not to be trusted; NULL: they are fine. */
 const char *account_trouble(const struct account *a);

@@ -76,7 +76,7 @@ static int status_to_error(uint32_t status)
 	case STATUS_VERSION:
 		return -EPROTO;
 	case STATUS_END:
-		return -ENOENT;
+		return -ENODATA; /* which connect(2) does not say */
 	case STATUS_NOT_ALLOWED:
 		return -EACCES;
 	default:

@@ -16,11 +16,12 @@ int client_open(const char *name);
 int client_pool(int fd, struct reply_pool *ret);
 
 /* The account with that index, and its ledger's descriptor, read-only (the caller closes
- * it), or -1 when the broker gave none. -ENOENT past the last one; otherwise as above. */
+ * it), or -1 when the broker gave none. -ENODATA past the last one; otherwise as above. */
 int client_account(int fd, uint32_t index, struct reply_account *ret, int *ret_ledger);
 
-/* A part of the order of who would be killed. -ENOENT: no such watch, or the order of that round is
- * gone; -EACCES; otherwise as above. */
+/* A part of the order of who would be killed. -ENODATA: there is no such watch, its control group is
+ * not there, or the order of that round is gone; `ret`'s watches and group are filled in then, too.
+ * -EACCES: only root and the broker's user may ask; otherwise as above. */
 int client_rank(int fd, struct request_rank *request, struct reply_rank *ret);
 
 /* The end of the sentence "no broker answers at NAME: ..." for an error of the above. */

@@ -54,16 +54,18 @@ static int rows_take(struct order *o, uint32_t *n, const struct reply_rank *r)
 	return 0;
 }
 
-/* 0 and `o`; -ENOENT: there is no such watch; -EAGAIN: the order changed hands meanwhile. */
+/* 0 and `o`; -ENODATA and the head's watches and group: its control group is not there, or there is
+ * no such watch; -EAGAIN: the order changed hands meanwhile. */
 static int order_ask(int fd, uint32_t watch, struct order *o)
 {
 	struct request_rank q = { .watch = watch };
-	struct reply_rank r;
+	struct reply_rank r = { .watches = 0 };
 	uint32_t n = 0;
 	int error = client_rank(fd, &q, &r);
+	if (!error || error == -ENODATA)
+		o->head = r;
 	if (error)
 		return error;
-	o->head = r;
 	free(o->row);
 	o->row = calloc(r.n ? r.n : 1, sizeof *o->row);
 	if (!o->row)
@@ -72,7 +74,7 @@ static int order_ask(int fd, uint32_t watch, struct order *o)
 		q.from = n;
 		q.round = r.round;
 		error = client_rank(fd, &q, &r);
-		error = error == -ENOENT ? -EAGAIN : error ? error : rows_take(o, &n, &r);
+		error = error == -ENODATA ? -EAGAIN : error ? error : rows_take(o, &n, &r);
 	}
 	return error;
 }
@@ -85,11 +87,16 @@ static int order_get(int fd, uint32_t watch, struct order *o)
 	return error;
 }
 
-/* The watch of that control group; NULL is the first. */
+static bool is_of(const struct order *o, const char *group)
+{
+	return strncmp(o->head.group, group, sizeof o->head.group) == 0;
+}
+
+/* The watch of that control group, or -ENOENT; NULL is the first. */
 static int watch_get(int fd, const char *group, struct order *o)
 {
 	int error = order_get(fd, 0, o);
-	for (uint32_t w = 1; !error && group && strncmp(o->head.group, group, sizeof o->head.group) != 0; w++)
+	for (uint32_t w = 1; (!error || error == -ENODATA) && group && !is_of(o, group); w++)
 		error = w < o->head.watches ? order_get(fd, w, o) : -ENOENT;
 	return error;
 }
@@ -193,11 +200,13 @@ static void print_json(const struct order *o)
 
 static void complain(const struct cli *cli, int error, const char *group, const struct order *o)
 {
-	if (error == -ENOENT && group && o->head.watches)
-		cli_complain("%s is not watched; write watch { cgroup = \"%s\" } in solvent.conf(5)", group, group);
+	if ((error == -ENOENT || error == -ENODATA) && o->head.watches == 0)
+		cli_complain("no memory is watched by the broker at %s; write watch { } in solvent.conf(5)", cli->socket);
 	else if (error == -ENOENT)
-		cli_complain("no memory is watched by the broker at %s, or its control group is not there; write watch { } "
-			     "in solvent.conf(5)", cli->socket);
+		cli_complain("%s is not watched; write watch { cgroup = \"%s\" } in solvent.conf(5)", group, group);
+	else if (error == -ENODATA)
+		cli_complain("the memory of %s cannot be read now: %s", text_clean(watch_name(&o->head), sizeof o->head.group).s,
+			     o->head.group[0] ? "its control group is not there" : "/proc/meminfo says nothing");
 	else if (error == -EACCES)
 		cli_complain("only root and the broker's own user may ask who would be killed");
 	else if (error == -EAGAIN)
@@ -222,9 +231,12 @@ int cli_rank(struct cli *cli, int argc, char **argv)
 	if (!cli_no_operands(&SYNTAX, cli, argc, argv))
 		return cli->status;
 	int fd = client_open(cli->socket);
-	int error = fd < 0 ? fd : watch_get(fd, group, &o);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0) {
+		client_complain(cli->socket, fd);
+		return CLI_NO;
+	}
+	int error = watch_get(fd, group, &o);
+	close(fd);
 	if (error)
 		complain(cli, error, group, &o);
 	else if (json)

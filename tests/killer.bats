@@ -128,6 +128,21 @@ trace_is_the_same() {
 	trace_is_the_same
 }
 
+@test "a watch is found by its control group, whether others are there or not" {
+	printf 'watch { cgroup = "/solvent-nowhere" warn = 30%% act = 20%% }\nwatch { cgroup = "%s" warn = 30%% act = 20%% }\nrule { unmanaged = true action = kill }\n' \
+		"$group" >"$work/conf"
+	./solventd -f -s "$SOLVENT_SOCKET" -d "$work/state" -c "$work/conf" >"$work/log" 2>&1 3>&- &
+	broker=$!
+	started+=("$broker")
+	wait_until ./solvent status
+	./solvent rank --watch "$group" | grep -q "^$group: "
+	run ./solvent rank
+	[ "$status" = 1 ] && [[ $output == *"the memory of /solvent-nowhere cannot be read now: its control group is not there" ]]
+	run ./solvent rank --watch /solvent-else
+	[ "$status" = 1 ] && [[ $output == *"/solvent-else is not watched; write watch"* ]]
+	broker_end
+}
+
 @test "whom a rule spares is passed over, and that is said" {
 	broker_start "rule { match-exe = \"$FILE_WORK/spared\"  action = never }
 rule { unmanaged = true  action = kill }"

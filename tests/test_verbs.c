@@ -216,6 +216,11 @@ Test(verbs, status_without_a_broker_says_so_and_what_to_do)
 	cr_assert(says(complaint, "no broker answers at @solvent-nobody: Connection refused"));
 	cr_assert_eq(solvent("audit", "--socket", "", NULL), 1);
 	cr_assert(says(complaint, "the name is empty"));
+	static const char *const others[][2] = { { "log", "--account=pg" }, { "audit", "--account=pg" }, { "rank", "--all" } };
+	for (size_t i = 0; i < 3; i++) {
+		cr_assert_eq(solvent("--socket", "/no/such/socket", others[i][0], others[i][1]), 1);
+		cr_assert(says(complaint, "no broker answers at /no/such/socket"), "%s: %s", others[i][0], complaint);
+	}
 }
 
 Test(verbs, status_in_json_adds_up)
@@ -496,6 +501,8 @@ Test(verbs, refuse_options_that_exclude_each_other)
 	cr_assert(says(complaint, "--mode and --account exclude each other"), "%s", complaint);
 	cr_assert_eq(solvent("run", "--budget=5M", "--mode=lax", "true"), 125);
 	cr_assert(says(complaint, "--mode lax is neither"), "%s", complaint);
+	cr_assert_eq(solvent("run", "--budget=5M", "--fork=0%", "true"), 125);
+	cr_assert(says(complaint, "--fork 0% is neither"), "%s", complaint);
 	cr_assert_eq(solvent("run", "--budget=5M", "--fork=101%", "true"), 125);
 	cr_assert(says(complaint, "--fork 101% is neither"), "%s", complaint);
 	cr_assert_eq(solvent("run", "--budget=5M", "--socket=/x", "true"), 125);

@@ -61,10 +61,13 @@ static void row_fill(const struct broker *b, uint32_t i, struct rank_row *row)
 enum status show_rank(struct broker *b, const struct request_rank *q, struct reply_rank *ret)
 {
 	ret->watches = b->config.watches;
-	if (q->watch >= b->config.watches || (q->from == 0 && !order_make(b, q->watch)) ||
-	    (q->from > 0 && (q->round != shown.round || q->watch != shown.watch)))
+	if (q->watch >= b->config.watches)
 		return STATUS_END;
 	const struct watch_policy *p = &b->config.watch[q->watch];
+	memcpy(ret->group, p->group, sizeof ret->group);
+	if ((q->from == 0 && !order_make(b, q->watch)) ||
+	    (q->from > 0 && (q->round != shown.round || q->watch != shown.watch)))
+		return STATUS_END;
 	const struct reading *r = &shown.reading;
 	ret->round = shown.round;
 	ret->n = shown.n;
@@ -73,7 +76,6 @@ enum status show_rank(struct broker *b, const struct request_rank *q, struct rep
 	ret->warn = threshold_pages(&p->warn, r->total);
 	ret->act = threshold_pages(&p->act, r->total);
 	ret->dry = b->killer.dry;
-	memcpy(ret->group, p->group, sizeof ret->group);
 	for (uint32_t i = q->from; i < shown.n && ret->rows < RANK_ROWS; i++)
 		row_fill(b, i, &ret->row[ret->rows++]);
 	return STATUS_OK;
