@@ -63,7 +63,8 @@ struct finding audit_compare(const struct audit_source *source, const struct mem
 	bool held_still = false;
 	if (member->embryo)
 		return f;
-	if (member->flags & SLOT_FOREIGN_PID || member->pid <= 0) {
+	/* A foreign one's number is ours where the broker has looked it up (include/ledger.h). */
+	if (member->pid <= 0 || (member->flags & SLOT_FOREIGN_PID && member->start_ticks == 0)) {
 		f.verdict = VERDICT_FOREIGN;
 		return f;
 	}
@@ -131,6 +132,11 @@ static int place_statm(void *context, int32_t pid, uint64_t *ret_pages)
 
 struct finding audit_member(const struct ledger *l, const struct member *m)
 {
-	struct place place = { l, m };
-	return audit_compare(&(struct audit_source){ place_member, place_wait, place_kernel, place_statm, &place }, m);
+	struct member it = *m;
+	struct place place = { l, &it };
+	uint64_t ticks;
+	/* The broker's number of it, which is not ours if we are in another namespace than the broker. */
+	if (it.flags & SLOT_FOREIGN_PID && (start_ticks_of(it.pid, &ticks) != 0 || ticks != it.start_ticks))
+		it.start_ticks = 0;
+	return audit_compare(&(struct audit_source){ place_member, place_wait, place_kernel, place_statm, &place }, &it);
 }
