@@ -169,7 +169,8 @@ static unsigned audit_for_programs(const struct accounts *all)
 		json_t *members = json_array();
 		under += audit_account(&all->at[i], members);
 		json_array_append_new(accounts,
-				      json_pack("{s:s, s:b, s:o}", "name", all->at[i].name, "damaged",
+				      json_pack("{s:o, s:b, s:o}", "name",
+						json_name(all->at[i].reply.account, ACCOUNT_NAME_BYTES), "damaged",
 						all->at[i].reply.damaged || !all->at[i].ledger, "members", members));
 	}
 	json_print(json_pack("{s:i, s:i, s:o}", "v", 1, "under", (int)under, "accounts", accounts), JSON_INDENT(2));

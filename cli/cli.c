@@ -52,6 +52,12 @@ void cli_complain(const char *format, ...)
 	fprintf(stderr, "solvent: %s\n", line);
 }
 
+void cli_no_memory(void)
+{
+	cli_complain("there is no memory left to say it with");
+	_exit(CLI_NO);
+}
+
 int cli_finish(int status)
 {
 	errno = 0;

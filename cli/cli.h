@@ -71,3 +71,6 @@ void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* Flushes stdout. `status`, or CLI_NO with a complaint when something could not be
  * written (a full disk). */
 int cli_finish(int status);
+
+/* Without memory: says so, and ends with CLI_NO. */
+void cli_no_memory(void) __attribute__((noreturn));

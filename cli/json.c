@@ -3,8 +3,24 @@
 #include "cli/json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "cli/cli.h"
 #include "cli/text.h"
+
+static void *allocate(size_t bytes)
+{
+	void *p = malloc(bytes);
+	if (!p)
+		cli_no_memory();
+	return p;
+}
+
+__attribute__((constructor)) static void json_begin(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
 
 json_t *json_count(uint64_t n)
 {
@@ -24,6 +40,12 @@ json_t *json_limit(uint32_t pages)
 json_t *json_clean(const char *from, size_t n)
 {
 	return json_string(text_clean(from, n).s);
+}
+
+json_t *json_name(const char *from, size_t n)
+{
+	json_t *name = json_stringn(from, strnlen(from, n)); /* NULL: it is no UTF-8 */
+	return name ? name : json_clean(from, n);
 }
 
 json_t *json_time(uint64_t ns)

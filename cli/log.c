@@ -79,14 +79,12 @@ static uint64_t first_kept(uint64_t next, uint64_t head)
 	return head - next > LEDGER_REFUSALS ? head - LEDGER_REFUSALS : next;
 }
 
-static bool entries_add(struct entries *all, const struct tail *tail, const struct refusal *r)
+static void entries_add(struct entries *all, const struct tail *tail, const struct refusal *r)
 {
-	struct entry *more = reallocarray(all->at, all->n + 1, sizeof *more);
-	if (!more)
-		return false;
-	all->at = more;
+	all->at = reallocarray(all->at, all->n + 1, sizeof *all->at);
+	if (!all->at)
+		cli_no_memory();
 	all->at[all->n++] = (struct entry){ .tail = tail, .number = tail->next, .refusal = *r };
-	return true;
 }
 
 /* Everything whole in one ring. An unfinished record holds up the ones behind it, for a
@@ -104,8 +102,8 @@ static void tail_collect(struct tail *tail, struct entries *all, bool wait)
 		if (!whole && wait && ++tail->stuck < FOLLOW_STUCK_TICKS)
 			return;
 		tail->stuck = 0;
-		if (whole && !entries_add(all, tail, &r))
-			return;
+		if (whole)
+			entries_add(all, tail, &r);
 	}
 }
 
@@ -122,7 +120,7 @@ static int entry_compare(const void *a, const void *b)
 static void entry_print(const struct entry *e, const struct wish *wish)
 {
 	if (wish->json) {
-		json_print(record_json(&e->refusal, e->tail->account.name, e->number, wish->frames), JSON_COMPACT);
+		json_print(record_json(&e->refusal, e->tail->account.reply.account, e->number, wish->frames), JSON_COMPACT);
 		return;
 	}
 	printf("%s %s %s\n", text_time(e->refusal.time_ns).s, e->tail->account.name,
@@ -145,27 +143,27 @@ static void tails_print_new(struct tails *tails, const struct wish *wish)
 
 /* --- the list of accounts --- */
 
-static struct tail *tail_find(struct tails *tails, const char *name)
+static struct tail *tail_find(struct tails *tails, const struct account *a)
 {
 	for (size_t i = 0; i < tails->n; i++)
-		if (strcmp(tails->at[i].account.name, name) == 0)
+		if (account_is(&tails->at[i].account, a->reply.account))
 			return &tails->at[i];
 	return NULL;
 }
 
-/* Takes the account over from `from`, in place of an earlier ledger of the same name. */
+/* Takes the account over from `from`, in place of an earlier ledger of the same name; not where
+ * the broker had no descriptor left to show it with. */
 static void tails_take(struct tails *tails, struct account *from)
 {
-	struct tail *tail = tail_find(tails, from->name);
-	if (tail && tail->account.ledger && tail->account.inode == from->inode)
+	struct tail *tail = tail_find(tails, from);
+	if (tail && tail->account.ledger && (!from->ledger || tail->account.inode == from->inode))
 		return;
 	if (tail) {
 		account_close(&tail->account);
 	} else {
-		struct tail *more = reallocarray(tails->at, tails->n + 1, sizeof *more);
-		if (!more)
-			return;
-		tails->at = more;
+		tails->at = reallocarray(tails->at, tails->n + 1, sizeof *tails->at);
+		if (!tails->at)
+			cli_no_memory();
 		tail = &tails->at[tails->n++];
 	}
 	*tail = (struct tail){ .account = *from };

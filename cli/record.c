@@ -112,7 +112,7 @@ json_t *record_json(const struct refusal *r, const char *account, uint64_t numbe
 		json_array_append_new(frames, frame_json(r, i, symbols));
 	json_object_set_new(o, "v", json_integer(1));
 	json_object_set_new(o, "time", json_time(r->time_ns));
-	json_object_set_new(o, "account", json_string(account));
+	json_object_set_new(o, "account", json_name(account, ACCOUNT_NAME_BYTES));
 	json_object_set_new(o, "number", json_count(number));
 	json_object_set_new(o, "pid", json_integer(r->pid));
 	json_object_set_new(o, "tid", json_integer(r->tid));

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/client.h"
@@ -70,6 +71,8 @@ static bool run_find_library(struct run *run)
 
 /* --- the broker --- */
 
+#define RESTART_PAUSES 100
+
 static bool run_start_private(struct run *run)
 {
 	char program[PATH_MAX];
@@ -120,15 +123,49 @@ static int broker_answers(const char *socket)
 	return error;
 }
 
+/* As the shim waits for one that is just being restarted (shim/broker.c). */
+static int broker_awaited(const char *socket, bool is_strict)
+{
+	const struct timespec pause = { .tv_nsec = 20 * 1000000 };
+	int error = broker_answers(socket);
+	for (int i = 0; i < RESTART_PAUSES && is_strict && (error == -ENOENT || error == -ECONNREFUSED); i++) {
+		nanosleep(&pause, NULL);
+		error = broker_answers(socket);
+	}
+	return error;
+}
+
+static const char *run_account_name(const struct run *run)
+{
+	const char *name = run->account ? run->account : getenv(ENV_ACCOUNT);
+	return name && *name ? name : NULL;
+}
+
+/* Where a process that cannot join runs on unaccounted, its account may just be misspelt. */
+static void run_doubt_account(const struct run *run)
+{
+	const char *name = run_account_name(run);
+	struct accounts a;
+	if (!name)
+		return;
+	if (accounts_open_or_complain(run->socket, name, &a) == 0)
+		accounts_close(&a);
+	else
+		cli_complain("%s may run unaccounted", run->command[0]);
+}
+
 static bool run_find_broker(struct run *run)
 {
 	if (run->budget)
 		return run_start_private(run);
 	run_set_socket(run);
-	int error = broker_answers(run->socket);
+	bool is_strict = strcmp(run_policy(run), "strict") == 0;
+	int error = broker_awaited(run->socket, is_strict);
+	if (!error && !is_strict)
+		run_doubt_account(run);
 	if (!error)
 		return true;
-	if (strcmp(run_policy(run), "strict") == 0)
+	if (is_strict)
 		return RUN_FAIL(run, "no broker answers at %s: %s; start solventd, use --socket, or give the command a "
 				     "broker of its own with --budget SIZE", run->socket, client_explain(error));
 	cli_complain("no broker answers at %s: %s; %s runs unaccounted", run->socket, client_explain(error),
@@ -139,13 +176,13 @@ static bool run_find_broker(struct run *run)
 /* The account the command will join, for the summary; NULL when that cannot be told. */
 static const struct account *run_account(struct run *run)
 {
-	const char *name = run->account ? run->account : getenv(ENV_ACCOUNT);
+	const char *name = run_account_name(run);
 	if (!run->is_accounted || accounts_open(run->socket, NULL, &run->accounts) != 0)
 		return NULL;
-	if ((!name || !*name) && run->accounts.n == 1)
+	if (!name && run->accounts.n == 1)
 		return &run->accounts.at[0];
 	for (size_t i = 0; i < run->accounts.n; i++)
-		if (strcmp(run->accounts.at[i].name, name && *name ? name : "default") == 0)
+		if (account_is(&run->accounts.at[i], name ? name : "default"))
 			return &run->accounts.at[i];
 	return NULL;
 }
@@ -179,6 +216,16 @@ static int run_failed(struct run *run, int error)
 	return run->cli->status;
 }
 
+/* We failed, before the command had anything to do with it. */
+static int run_failed_ourselves(struct run *run, const char *what)
+{
+	int error = errno;
+	if (run->private.pid)
+		private_end(&run->private);
+	cli_complain("%s for %s could not be made: %s", what, run->command[0], strerror(error));
+	return CLI_OURS;
+}
+
 static int run_exec(struct run *run)
 {
 	execvp(run->command[0], run->command);
@@ -190,9 +237,11 @@ static int run_exec(struct run *run)
 static void keep_only_stderr(int also)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	also = fcntl(also, F_DUPFD_CLOEXEC, STDERR_FILENO + 1); /* it may stand where another belongs */
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
-	dup2(also, STDERR_FILENO + 1);
+	if (also != STDERR_FILENO + 1)
+		dup2(also, STDERR_FILENO + 1);
 	closefrom(STDERR_FILENO + 2);
 }
 
@@ -209,12 +258,12 @@ static int run_with_summary(struct run *run)
 	struct summary summary;
 	int line[2]; /* closes by itself at exec; carries the errno otherwise */
 	if (pipe2(line, O_CLOEXEC) != 0)
-		return run_failed(run, errno);
-	summary_begin(&summary, run->command[0], run_account(run), !run->budget);
+		return run_failed_ourselves(run, "a pipe");
+	summary_begin(&summary, run->command[0], run_account(run), !run->budget, run->is_accounted);
 	wait_begin(&wait);
 	pid_t child = fork();
 	if (child < 0)
-		return run_failed(run, errno);
+		return run_failed_ourselves(run, "a process");
 	if (child == 0) {
 		wait_restore(&wait);
 		execvp(run->command[0], run->command);

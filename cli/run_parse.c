@@ -106,13 +106,14 @@ static bool is_one_of(const char *text, const char *a, const char *b)
 	return !text || strcmp(text, a) == 0 || strcmp(text, b) == 0;
 }
 
-/* "strict", or a whole number of percents up to 100. */
+/* "strict", or a whole number of percents from 1 to 100 (daemon/value.c). */
 static bool is_fork_policy(const char *text)
 {
 	if (!text || strcmp(text, "strict") == 0)
 		return true;
 	size_t digits = strspn(text, "0123456789");
-	return digits >= 1 && digits <= 3 && strcmp(text + digits, "%") == 0 && atoi(text) <= 100;
+	return digits >= 1 && digits <= 3 && strcmp(text + digits, "%") == 0 && atoi(text) >= 1 &&
+	       atoi(text) <= 100;
 }
 
 static bool run_check_budget(struct run *run)
@@ -149,7 +150,7 @@ static bool run_check_options(struct run *run)
 	if (!is_one_of(run->no_broker, "strict", "open"))
 		return RUN_FAIL(run, "--no-broker %s is neither strict nor open", run->no_broker);
 	if (!is_fork_policy(run->fork))
-		return RUN_FAIL(run, "--fork %s is neither strict nor a percentage from 0%% to 100%%", run->fork);
+		return RUN_FAIL(run, "--fork %s is neither strict nor a percentage from 1%% to 100%%", run->fork);
 	return run_check_budget(run);
 }
 

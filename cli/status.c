@@ -167,7 +167,7 @@ static json_t *account_json(const struct account *a)
 {
 	struct account_figures f;
 	json_t *o = json_object();
-	json_object_set_new(o, "name", json_string(a->name));
+	json_object_set_new(o, "name", json_name(a->reply.account, sizeof a->reply.account));
 	json_object_set_new(o, "damaged", json_boolean(a->reply.damaged || !a->ledger));
 	json_object_set_new(o, "turned_away", json_count(a->reply.turned_away));
 	if (!a->ledger)

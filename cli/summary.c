@@ -12,10 +12,12 @@
 #include "cli/text.h"
 #include "reserve/refusal.h"
 
-void summary_begin(struct summary *s, const char *command, const struct account *account, bool is_shared)
+void summary_begin(struct summary *s, const char *command, const struct account *account, bool is_shared,
+		   bool is_accounted)
 {
 	const char *slash = strrchr(command, '/');
-	*s = (struct summary){ .command = slash ? slash + 1 : command, .is_shared = is_shared };
+	*s = (struct summary){ .command = slash ? slash + 1 : command, .is_shared = is_shared,
+			       .is_accounted = is_accounted };
 	if (account && account->ledger) {
 		s->account = account;
 		account_read(account->ledger, &s->before);
@@ -90,7 +92,8 @@ void summary_print(const struct summary *s, int status)
 {
 	struct text end = summary_end(status), time = text_seconds(seconds_since(&s->start));
 	if (!s->account) {
-		cli_complain("%s %s in %s   not accounted", s->command, end.s, time.s);
+		cli_complain("%s %s in %s   %s", s->command, end.s, time.s,
+			     s->is_accounted ? "its account cannot be read" : "not accounted");
 		return;
 	}
 	struct account_figures now;

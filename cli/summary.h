@@ -9,7 +9,8 @@
 
 struct summary {
 	const char *command;         /* as people know it: its last component */
-	const struct account *account; /* NULL: not accounted */
+	const struct account *account; /* NULL: not accounted, or it cannot be read */
+	bool is_accounted;
 	bool is_shared;              /* the account is not this command's alone */
 	struct account_figures before;
 	struct timespec start;       /* CLOCK_MONOTONIC */
@@ -18,7 +19,8 @@ struct summary {
 #define SUMMARY_LINES 20 /* refusals named one by one */
 
 /* Before the command starts. `account` is kept until summary_print. */
-void summary_begin(struct summary *s, const char *command, const struct account *account, bool is_shared);
+void summary_begin(struct summary *s, const char *command, const struct account *account, bool is_shared,
+		   bool is_accounted);
 
 /* After it has ended with `status` (waitpid(2)). */
 void summary_print(const struct summary *s, int status);

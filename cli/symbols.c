@@ -70,7 +70,8 @@ static bool known_load(struct known *k, int fd)
 static bool try_file(struct known *k, const char *path)
 {
 	struct stat st;
-	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+	/* Files of /proc and its like have no size, and to read them may do something. */
+	if (stat(path, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
 		return false;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	return fd >= 0 && known_load(k, fd);

@@ -265,6 +265,40 @@ print(subprocess.run(["./solvent", "run", "--budget", "64M", "--summary", "--", 
 	done
 }
 
+@test "what is typed reaches a command that has left our process group" {
+	cat >"$work/typed.py" <<-'PY'
+		import os, pty, sys
+		# The terminal's foreground job is ours, and timeout(1) leaves it.
+		pid, terminal = pty.fork()
+		if pid == 0:
+		    os.execv("./solvent", ["solvent", "run", "--budget", "64M", "--summary", "--", "timeout", "20", "sh", "-c",
+		                           "trap 'echo typed; exit 9' INT; echo ready; while :; do sleep 0.05; done"])
+		seen = b""
+		while True:
+		    try:
+		        got = os.read(terminal, 4096)
+		    except OSError:
+		        break
+		    if b"ready" in got:
+		        os.write(terminal, b"\x03")
+		    seen += got
+		os.waitpid(pid, 0)
+		sys.stdout.write(seen.decode(errors="replace"))
+	PY
+	started_s=$SECONDS
+	run timeout 30 python3 "$work/typed.py"
+	echo "$output"
+	[[ $output == *typed* ]]
+	[ $((SECONDS - started_s)) -lt 15 ]
+}
+
+@test "a signal that the command sends to its own group reaches it once" {
+	run_split setsid -w ./solvent run --budget 64M --summary -- bash -c '
+		trap "echo got it" USR1; kill -USR1 0; sleep 0.3; exit 4'
+	[ "$status" = 4 ]
+	[ "$output" = "got it" ]
+}
+
 @test "the summary shares the shell's job control" {
 	cat >"$work/job.py" <<-'PY'
 		import os, pty, signal, sys, time
@@ -351,6 +385,76 @@ print(terminal({}), terminal({"INVOCATION_ID": "1"}), terminal({"INVOCATION_ID":
 	pid=$(field pool broker_pid <"$work/status")
 	wait_for bash -c "! grep -qF '$address' /proc/net/unix"
 	wait_for bash -c "! grep -q '^State:.[^Z]' /proc/$pid/status 2>/dev/null"
+}
+
+@test "a private broker that is told to end with its command does so when that has ended" {
+	./solvent run --budget 64M -- bash -c '
+		trap "sleep 0.5; /bin/echo still accounted; /bin/true && echo clean; exit 6" TERM
+		./solvent status --json >"$0.new" && mv "$0.new" "$0"
+		while :; do sleep 0.05; done' "$work/status" >"$work/out" 2>"$work/errors" 3>&- &
+	command=$!
+	started+=("$command")
+	wait_for test -s "$work/status"
+	kill "$(field pool broker_pid <"$work/status")" "$command"
+	status=0
+	wait "$command" || status=$?
+	cat "$work/errors"
+	[ "$status" = 6 ]
+	[ "$(cat "$work/out")" = "still accounted
+clean" ]
+	wait_for bash -c "! grep -q '^State:.[^Z]' /proc/$(field pool broker_pid <"$work/status")/status 2>/dev/null"
+}
+
+@test "a private broker starts where files may not be large" {
+	run_split bash -c 'ulimit -S -f 1; exec ./solvent run --budget 64M -- sh -c "exit 3"'
+	echo "$errors"
+	[ "$status" = 3 ]
+}
+
+@test "run waits for a broker that is being restarted, as its processes do" {
+	broker_start 'account "small" { limit = 64M  users = {"*"} }'
+	broker_end
+	(sleep 0.7; exec ./solventd --foreground --socket "$SOLVENT_SOCKET" --state "$work/state" \
+		--config "$work/solvent.conf" >"$work/solventd.log" 2>&1) 3>&- &
+	broker=$!
+	started+=("$broker")
+	run_split ./solvent run --account small -- sh -c 'exit 3'
+	echo "$errors"
+	[ "$status" = 3 ]
+	broker_end
+}
+
+@test "an account that is not there is told where a command would run unaccounted, too" {
+	broker_start 'account "small" { limit = 64M  users = {"*"} }'
+	run_split ./solvent run --no-broker open --account smal -- sh -c 'exit 3'
+	echo "$errors"
+	[ "$status" = 3 ]
+	[[ $errors == *'shows no account "smal"; it has small'*"sh may run unaccounted"* ]]
+	run_split ./solvent run --no-broker open --account small -- sh -c 'exit 3'
+	[ "$status" = 3 ] && [ "$errors" = "" ]
+	broker_end
+}
+
+@test "an account whose name is not ASCII is found under it" {
+	broker_start 'account "müller" { limit = 64M  users = {"*"} }
+		account "möller" { limit = 64M  users = {"*"} }'
+	run_split ./solvent run --account müller --summary -- python3 -c 'bytearray(1 << 30)'
+	echo "$errors"
+	[[ $errors == *"account m??ller: peak"*"refused "[1-9]*" request"* ]]
+	[ "$(./solvent status --json | field accounts 0 name)" = müller ]
+	[ "$(./solvent log --json | head -n 1 | field account)" = müller ]
+	[ "$(./solvent log --account möller | wc -l)" = 0 ]
+	broker_end
+}
+
+@test "a command that cannot be executed is told of, whatever of ours was closed" {
+	cp /bin/sleep "$work/busy"
+	exec 9>>"$work/busy"
+	run_split bash -c './solvent run --budget 64M --summary -- "$0" 1 <&-' "$work/busy"
+	exec 9>&-
+	echo "$errors"
+	[ "$status" = 126 ]
+	[[ $errors == *"Text file busy"* ]]
 }
 
 @test "what root does not own starts a private broker, too" {

@@ -309,7 +309,7 @@ static void summary_run(struct feed *f)
 	struct summary s;
 	if (ledger_map(ledger_fd, false, &a.ledger) != 0)
 		return;
-	summary_begin(&s, "/bin/command", &a, feed_byte(f) & 1);
+	summary_begin(&s, "/bin/command", &a, feed_byte(f) & 1, true);
 	feed_words(f, ledger, LEDGER_BYTES, sizeof ledger->header);
 	stderr = open_memstream(&complaint, &n);
 	summary_print(&s, (int)feed_number(f, 2));
