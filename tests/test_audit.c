@@ -138,6 +138,22 @@ static struct ledger *ledger_with_us(uint32_t pages)
 	return l;
 }
 
+Test(audit, counts_a_foreign_member_that_the_broker_has_looked_up)
+{
+	struct ledger *l = ledger_with_us(PAGES_MAX / 2);
+	struct member m;
+	uint64_t ticks;
+	l->slot[5].flags = SLOT_FOREIGN_PID;
+	cr_assert(start_ticks_of(getpid(), &ticks) == 0 && member_read(l, 5, &m));
+	cr_assert_eq(audit_member(l, &m).verdict, VERDICT_FOREIGN, "nobody has");
+	l->slot[5].start_ticks = ticks;
+	cr_assert(member_read(l, 5, &m));
+	cr_assert_eq(audit_member(l, &m).verdict, VERDICT_OK);
+	l->slot[5].start_ticks = ticks + 1;
+	cr_assert(member_read(l, 5, &m));
+	cr_assert_eq(audit_member(l, &m).verdict, VERDICT_FOREIGN, "its number is another's here");
+}
+
 static struct finding audit_us(const struct ledger *l)
 {
 	struct member m;
