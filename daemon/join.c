@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Admission is by the kernel's word: uid and pid of whoever made the connection, a pidfd
  * of that very process, its cgroup. A process that is in already stays in, whatever user
- * it has become since: servers join as root and drop it. */
+ * it has become since: servers join as root and drop it. Who has got another's socket is not
+ * that other, even when he has got its number, too. */
 #include "daemon/join.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "daemon/births.h"
@@ -17,28 +17,6 @@
 #include "daemon/settle.h"
 #include "daemon/unseen.h"
 #include "reserve/crash.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77 /* since Linux 6.5 */
-#endif
-
-/* A pidfd of the peer's process, or -1 when it is gone. Where the kernel cannot give that
- * of the connection, the pid is looked up: what was found is the peer's unless it ended
- * and another took its number while somebody else kept its socket open. */
-static int peer_pidfd(const struct peer *peer)
-{
-	int pidfd = -1;
-	socklen_t n = sizeof pidfd;
-	if (peer->pid <= 0) /* of a pid namespace beside ours: nothing could be looked up */
-		return -1;
-	if (getsockopt(peer->fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) != 0)
-		pidfd = pidfd_open(peer->pid, 0);
-	if (pidfd >= 0 && pidfd_is_gone(pidfd)) {
-		close(pidfd);
-		pidfd = -1;
-	}
-	return pidfd;
-}
 
 static struct account *only_account(struct broker *b)
 {
@@ -52,6 +30,12 @@ static struct account *only_account(struct broker *b)
 		only = a;
 	}
 	return only;
+}
+
+/* Without a process to be spoken for, or without a descriptor to ask for it with. */
+static enum status absence(int error)
+{
+	return error == -ESRCH ? STATUS_NOT_MEMBER : STATUS_FULL;
 }
 
 static bool is_admitted(const struct broker *b, const struct account *a, const struct peer *peer)
@@ -117,7 +101,7 @@ static enum status join_fresh(struct broker *b, struct account *a, const struct 
 		return STATUS_FULL;
 	int pidfd = peer_pidfd(peer);
 	if (pidfd < 0)
-		return STATUS_NOT_MEMBER; /* gone already, or not to be seen from our pid namespace */
+		return absence(pidfd);
 	int s = registry_claim(b, a, SLOT_LIVE);
 	if (s < 0) {
 		close(pidfd);
@@ -185,6 +169,9 @@ enum status join(struct broker *b, const struct peer *peer, const char *name, st
 	settle_all(b);
 	if (!damage_absent(b, a))
 		return STATUS_DAMAGED;
+	int error = peer_check(peer); /* before anything is found by its number */
+	if (error)
+		return absence(error);
 	struct member *m = registry_find(b, a, peer->pid);
 	if (!m)
 		m = unentered_find(b, a, peer);
@@ -236,7 +223,7 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 	if (SLOT_STATE(word) == SLOT_FREE || SLOT_GEN(word) != generation || proc_stat(peer->pid, &st) != 0)
 		return STATUS_NOT_MEMBER;
 	const struct member *m = &a->member[s];
-	if (m->life == MEMBER_WATCHED && m->pid != peer->pid)
+	if (m->life == MEMBER_WATCHED && (m->pid != peer->pid || peer_check(peer) != 0))
 		return STATUS_NOT_MEMBER;
 	if (m->life != MEMBER_WATCHED) {
 		if (m->life == MEMBER_DYING || registry_find(b, a, peer->pid) ||

@@ -7,10 +7,16 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/proc.h"
 #include "daemon/request.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* since Linux 6.5 */
+#endif
 
 void peers_init(struct peers *p, int epoll, uint32_t source)
 {
@@ -135,6 +141,61 @@ void peer_ready(struct broker *b, uint32_t i)
 		peer_close(&b->peers, peer);
 }
 
+static int pidfd_of_socket(int fd)
+{
+	int pidfd = -1;
+	socklen_t n = sizeof pidfd;
+	return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) == 0 ? pidfd : -errno;
+}
+
+/* Of whatever has the number now, if it began when the peer did. */
+static int pidfd_of_number(int32_t pid, uint64_t start_ticks)
+{
+	struct proc_stat st;
+	int pidfd = pidfd_open(pid, 0);
+	int error = pidfd < 0 ? -errno : proc_stat(pid, &st);
+	if (!error && st.start_ticks == start_ticks)
+		return pidfd;
+	if (pidfd >= 0)
+		close(pidfd);
+	return error ? error : -ESRCH;
+}
+
+int peer_pidfd(const struct peer *peer)
+{
+	if (peer->pid <= 0) /* of a pid namespace beside ours: nothing could be looked up */
+		return -ESRCH;
+	int pidfd = peer->start_ticks != 0 ? pidfd_of_number(peer->pid, peer->start_ticks) : pidfd_of_socket(peer->fd);
+	/* The pidfd first and asked last: what was read between belongs to its process. */
+	if (pidfd >= 0 && !pidfd_is_gone(pidfd))
+		return pidfd;
+	if (pidfd >= 0)
+		close(pidfd);
+	return pidfd == -EMFILE || pidfd == -ENFILE || pidfd == -ENOMEM ? pidfd : -ESRCH;
+}
+
+int peer_check(const struct peer *peer)
+{
+	int pidfd = peer_pidfd(peer);
+	if (pidfd < 0)
+		return pidfd;
+	close(pidfd);
+	return 0;
+}
+
+/* Where the kernel cannot tell later who connected, it is known by when it began. Who ends before we
+ * accept it, and whose number is given out again until then, is not told apart. */
+static uint64_t start_of(struct peers *p, int fd, int32_t pid)
+{
+	struct proc_stat st;
+	int pidfd = p->has_pidfds ? -1 : pidfd_of_socket(fd);
+	if (pidfd >= 0) {
+		p->has_pidfds = true;
+		close(pidfd);
+	}
+	return pidfd == -ENOPROTOOPT && proc_stat(pid, &st) == 0 ? st.start_ticks : 0;
+}
+
 static bool peer_open(struct broker *b, struct peer *peer, int fd)
 {
 	struct ucred who;
@@ -146,7 +207,8 @@ static bool peer_open(struct broker *b, struct peer *peer, int fd)
 		close(fd);
 		return false;
 	}
-	*peer = (struct peer){ .fd = fd, .pid = who.pid, .uid = who.uid, .since_ns = b->now_ns };
+	*peer = (struct peer){ .fd = fd, .pid = who.pid, .uid = who.uid, .start_ticks = start_of(p, fd, who.pid),
+			       .since_ns = b->now_ns };
 	p->n++;
 	return true;
 }

@@ -4,6 +4,7 @@
  * an honest peer never has to guess; who did not speak the protocol gets the bare head. */
 #include "daemon/request.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,15 +38,22 @@ static void answer_join(struct broker *b, const struct peer *peer, const void *p
 		join_turned_away(b, peer, q->account, status);
 }
 
-/* Does `peer` speak for the slot? Its process does, and so does a child of vfork, which
- * borrows its parent's memory and slot until it calls execve. */
-static bool speaks_for(const struct account *a, uint32_t s, const struct peer *peer)
+/* Is it the process in the slot, or a child of vfork, which borrows its parent's memory and slot
+ * until it calls execve? */
+static bool is_of_slot(const struct account *a, uint32_t s, const struct peer *peer)
 {
 	struct proc_stat st;
 	const struct member *m = s < LEDGER_SLOTS ? &a->member[s] : NULL;
 	if (!m || m->life != MEMBER_WATCHED || m->unattached)
 		return false;
 	return m->pid == peer->pid || (proc_stat(peer->pid, &st) == 0 && st.parent == m->pid);
+}
+
+/* Asked last: what was found by its number is its own then. Where no descriptor is left to ask with
+ * it is believed: it is handed nothing, and no member is to be refused for that. */
+static bool speaks_for(const struct account *a, uint32_t s, const struct peer *peer)
+{
+	return is_of_slot(a, s, peer) && peer_check(peer) != -ESRCH;
 }
 
 /* The account of a request by one of its members, its dead reaped and its newborn known. */

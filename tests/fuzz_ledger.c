@@ -249,6 +249,7 @@ static void step_knob(struct feed *f)
 		*knobs[which % 8] = to & 1;
 	else
 		b.registry.pidfds_most = to & 1 ? 1000 : to % 8;
+	b.peers.has_pidfds &= !world.no_peer_pidfd;
 }
 
 /* --- questions --- */

@@ -286,6 +286,7 @@ static void step_knob(struct feed *f)
 	struct world_process *p = &world.process[feed_process(f)];
 	world.no_pidfds = to & 1;
 	world.no_peer_pidfd = to & 2;
+	b.peers.has_pidfds &= !world.no_peer_pidfd;
 	p->foreign = to & 4;
 	p->secret = to & 8;
 	b.registry.pidfds_most = to & 16 ? 2 : 1000;

@@ -414,6 +414,109 @@ Test(peer, extends_for_members_only)
 	end(pid);
 }
 
+/* --- a socket in other hands --- */
+
+static int descriptor_receive(int from)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	int fd = -1;
+	struct iovec part = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof control };
+	cr_assert(recvmsg(from, &m, 0) == 1 && CMSG_FIRSTHDR(&m));
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	return fd;
+}
+
+static void descriptor_send(int to, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
+	char byte = 0;
+	struct iovec part = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof control };
+	*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+					       .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof fd);
+	if (sendmsg(to, &m, 0) != 1)
+		_exit(1);
+}
+
+/* A connection that has been accepted, of a process that has ended since, whose number is that of
+ * process `pid` by now. */
+static int connection_left(pid_t pid)
+{
+	int line[2];
+	cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) == 0);
+	pid_t before = fork();
+	if (before == 0) {
+		descriptor_send(line[1], peer_connect(door_name));
+		pause();
+	}
+	int fd = descriptor_receive(line[0]);
+	turn();
+	end(before);
+	close(line[0]);
+	close(line[1]);
+	for (uint32_t i = 0; i < PEERS; i++)
+		if (b.peers.peer[i].fd >= 0 && b.peers.peer[i].pid == before) {
+			b.peers.peer[i].pid = pid;
+			return fd;
+		}
+	cr_assert_fail("it was not accepted");
+	return -1;
+}
+
+static enum status status_of(int fd, const void *packet, size_t bytes)
+{
+	struct message reply[16];
+	cr_assert(send(fd, packet, bytes, MSG_NOSIGNAL) == (ssize_t)bytes);
+	turn();
+	cr_assert(recv(fd, reply, sizeof reply, MSG_DONTWAIT) >= (ssize_t)sizeof *reply);
+	return reply->status;
+}
+
+Test(peer, takes_nobody_for_the_process_that_had_its_number)
+{
+	pid_t pid;
+	cr_assert(take_in_child("a", 10, true, &pid) == REASON_NONE);
+	pause_ms(30); /* so that they did not begin in the same tick */
+	struct account *a = account("a");
+	struct member *m = registry_find(&b, a, pid);
+	struct request_join join = { .head = peer_head(OPCODE_JOIN), .account = "a" };
+	struct request_extend extend = { .head = peer_head(OPCODE_EXTEND), .account = "a", .pages = 5000,
+					 .slot = member_slot(a, m) };
+	struct request_adopt adopt = { .head = peer_head(OPCODE_ADOPT), .account = "a", .slot = member_slot(a, m),
+				       .generation = m->generation };
+	int fd = connection_left(pid);
+	uint32_t granted = a->granted;
+	cr_assert(status_of(fd, &adopt, sizeof adopt) == STATUS_NOT_MEMBER);
+	cr_assert(status_of(fd, &extend, sizeof extend) == STATUS_NOT_MEMBER && a->granted == granted);
+	cr_assert(status_of(fd, &join, sizeof join) == STATUS_NOT_MEMBER);
+	close(fd);
+	end(pid);
+}
+
+/* Where the kernel gives no pidfd of a peer. */
+Test(peer, knows_a_process_by_when_it_began)
+{
+	struct proc_stat st;
+	cr_assert(proc_stat(getpid(), &st) == 0);
+	struct peer peer = { .fd = -1, .pid = getpid(), .start_ticks = st.start_ticks };
+	cr_assert(peer_check(&peer) == 0);
+	peer.start_ticks--;
+	cr_assert(peer_check(&peer) == -ESRCH);
+	peer.start_ticks = 0; /* and nothing was noted when it was accepted */
+	cr_assert(peer_check(&peer) == -ESRCH);
+}
+
 /* --- a child in another pid namespace --- */
 
 Test(peer, lets_a_child_adopt_the_slot_its_parent_conceived)
