@@ -125,6 +125,9 @@ static void borrower_end(struct broker *b, struct account *a, uint32_t s)
 bool credit_call(struct broker *b, struct account *a, uint32_t asker)
 {
 	uint32_t slots = ledger_slots(a->ledger);
+	/* No credit is given here, whatever a slot says; who was let in while it was is left alone. */
+	if (a->policy.fork_percent == 100)
+		return false;
 	for (uint32_t s = 0; s < slots; s++) {
 		struct member *m = &a->member[s];
 		if (s == asker || !is_borrower(a, s) || is_borrower(a, asker))

@@ -7,12 +7,11 @@
 
 TestSuite(credit, .timeout = 30);
 
-/* A member that the broker has stopped. */
-static struct member *stopped_make(pid_t *ret_pid)
+/* A member that waits to be killed. */
+static struct member *member_make(pid_t *ret_pid)
 {
 	struct peer_member peer;
 	int line[2];
-	broker_begin("account a { limit = 64M fork = 20% }\n");
 	cr_assert(pipe(line) == 0);
 	pid_t pid = fork();
 	if (pid == 0) {
@@ -24,15 +23,23 @@ static struct member *stopped_make(pid_t *ret_pid)
 		struct member *m = &account("a")->member[s];
 		if (m->life != MEMBER_WATCHED || m->pid != pid)
 			continue;
-		m->frozen = true;
-		cr_assert(kill(pid, SIGSTOP) == 0);
-		int status;
-		cr_assert(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
 		*ret_pid = pid;
 		return m;
 	}
 	cr_assert_fail("it did not join");
 	return NULL;
+}
+
+/* One that the broker has stopped. */
+static struct member *stopped_make(pid_t *ret_pid)
+{
+	int status;
+	broker_begin("account a { limit = 64M fork = 20% }\n");
+	struct member *m = member_make(ret_pid);
+	m->frozen = true;
+	cr_assert(kill(*ret_pid, SIGSTOP) == 0);
+	cr_assert(waitpid(*ret_pid, &status, WUNTRACED) == *ret_pid && WIFSTOPPED(status));
+	return m;
 }
 
 static void goes_on(const struct member *m, pid_t pid)
@@ -67,4 +74,17 @@ Test(credit, who_was_stopped_goes_on_when_it_owes_nothing)
 	struct member *m = stopped_make(&pid);
 	credit_tick(&b); /* its slot says that it has nothing on credit */
 	goes_on(m, pid);
+}
+
+Test(credit, nobody_is_killed_for_another_where_there_is_no_credit)
+{
+	pid_t pid;
+	broker_begin("account a { limit = 64M fork = 20% }\n");
+	struct member *m = member_make(&pid);
+	account("a")->ledger->slot[member_slot(account("a"), m)].credit = 1000;
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M fork = strict }\n")) == 0);
+	cr_assert(!credit_call(&b, account("a"), LEDGER_SLOTS - 1) && !m->called);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M fork = 20% }\n")) == 0);
+	cr_assert(credit_call(&b, account("a"), LEDGER_SLOTS - 1) && m->called);
+	end(pid);
 }
