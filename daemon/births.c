@@ -157,8 +157,8 @@ static bool user_is_admitted(const struct claim *c)
 static enum verdict claim_connect(const struct claim *c, const struct proc_stat *st)
 {
 	struct account *a = c->account;
-	uint64_t said = __atomic_load_n(&a->ledger->slot[c->s].start_ticks, __ATOMIC_RELAXED);
-	if (c->inherited && said == st->start_ticks)
+	uint32_t place = (uint32_t)(a - c->broker->account);
+	if (c->inherited && books_know(c->broker->books, place, c->s, c->pid, st->start_ticks))
 		return VERDICT_OURS;
 	if (registry_find(c->broker, a, st->parent))
 		return VERDICT_OURS;

@@ -18,8 +18,8 @@ bool births_are_due(const struct account *a);
  * they are gone or cannot be who they say. What is not clear is looked at again after
  * BIRTHS_DOUBT_NS. A slot that no honest member writes damages the account.
  *
- * `inherited`: right after a restart, when a start time in a slot that fits its pid is
- * proof enough: a process that called execve no longer maps the ledger. */
+ * `inherited`: right after a restart, when it is proof enough that the last broker watched the
+ * process in this slot: one that called execve no longer maps the ledger. */
 void births_look(struct broker *b, struct account *a, bool inherited);
 
 /* Reading /proc is dear, and so is reaping; a member may invent slots and ring the bell

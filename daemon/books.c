@@ -75,3 +75,23 @@ struct book *books_find(struct books *b, uint64_t inode)
 			return &b->book[i];
 	return NULL;
 }
+
+/* With its start time a number is one process for ever (daemon/proc.h). It has 22 bits at most
+ * (PID_MAX_LIMIT, include/linux/threads.h), and what is left is 600 years. */
+#define PID_BITS 23
+
+static uint64_t identity(int32_t pid, uint64_t start_ticks)
+{
+	return start_ticks << PID_BITS | ((uint32_t)pid & ((1u << PID_BITS) - 1));
+}
+
+void books_note(struct books *b, uint32_t i, uint32_t s, int32_t pid, uint64_t start_ticks)
+{
+	b->book[i].noted = (uint32_t)max_u64(b->book[i].noted, s + 1);
+	b->watched[i][s] = pid > 0 ? identity(pid, start_ticks) : 0;
+}
+
+bool books_know(const struct books *b, uint32_t i, uint32_t s, int32_t pid, uint64_t start_ticks)
+{
+	return s < b->book[i].noted && b->watched[i][s] == identity(pid, start_ticks);
+}

@@ -2,7 +2,8 @@
 /* The broker's own record of what it granted and to whom, which no member ever maps.
  *
  * A ledger is written by its members too, so after a crash it cannot be asked how much
- * its account had been granted: it could claim the whole pool. The books are a memfd of
+ * its account had been granted: it could claim the whole pool; nor who was in it: it could
+ * name anybody. The books are a memfd of
  * the broker's alone and travel with the ledgers from one broker to the next (keeper, or
  * the service manager's descriptor store). */
 #pragma once
@@ -10,7 +11,7 @@
 #include "daemon/config.h"
 
 #define BOOKS_MAGIC 0x314b4f4f424c5053ull
-#define BOOKS_VERSION 2u
+#define BOOKS_VERSION 3u
 #define BOOKS_ACCOUNTS 96u /* those of a configuration, and some that have left it but have members */
 
 /* One account. `granted` is what its ledger says, except while it is being changed: then
@@ -22,6 +23,8 @@ struct book {
 	uint32_t granted;
 	uint32_t next;
 	struct policy policy;
+	uint32_t noted; /* slots from this one on were never watched */
+	uint32_t reserved;
 };
 
 #define BOOKS_FROZEN 256u
@@ -39,6 +42,8 @@ struct books {
 	uint32_t accounts; /* BOOKS_ACCOUNTS */
 	struct book book[BOOKS_ACCOUNTS];
 	struct book_frozen frozen[BOOKS_FROZEN];
+	/* Who is watched in each slot, in one word; 0: nobody. Its pages are there once they are used. */
+	uint64_t watched[BOOKS_ACCOUNTS][LEDGER_SLOTS];
 };
 
 /* New, empty books. 0, `ret_fd` and `ret`, both the caller's for ever; or -errno. */
@@ -50,3 +55,9 @@ int books_map(int fd, struct books **ret);
 
 /* The entry whose ledger has that inode, or NULL. */
 struct book *books_find(struct books *b, uint64_t inode);
+
+/* Notes who is watched in slot `s` of entry `i`; pid 0: nobody is. */
+void books_note(struct books *b, uint32_t i, uint32_t s, int32_t pid, uint64_t start_ticks);
+
+/* Is that very process noted there? */
+bool books_know(const struct books *b, uint32_t i, uint32_t s, int32_t pid, uint64_t start_ticks);

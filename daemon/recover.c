@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The books say what is ours and what was granted, the ledgers say who was in them, the
- * kernel says who still is. Only the first and the last are believed. */
+/* The books say what is ours, what was granted and who was watched, the ledgers say who was in
+ * them, the kernel says who still is. Only the first and the last are believed. */
 #include "daemon/recover.h"
 
 #include <string.h>
@@ -48,12 +48,23 @@ static void ledger_take(struct broker *b, int fd)
 	CRASH_POINT(RECOVER_SETTLED);
 }
 
+/* Whom the last broker watched and we do not is nobody's any more. */
+static void notes_tidy(struct broker *b, uint32_t i)
+{
+	uint64_t noted = min_u64(b->books->book[i].noted, LEDGER_SLOTS);
+	for (uint32_t s = 0; s < noted; s++)
+		if (b->account[i].member[s].life != MEMBER_WATCHED)
+			books_note(b->books, i, s, 0, 0);
+}
+
 /* Entries of the books whose ledger did not come with them are worth nothing. */
 static void books_tidy(struct broker *b)
 {
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
+	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
+		notes_tidy(b, i);
 		if (!b->account[i].ledger)
 			b->books->book[i] = (struct book){ 0 };
+	}
 }
 
 void recover(struct broker *b, struct kept *k)

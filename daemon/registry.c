@@ -110,6 +110,7 @@ void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word
 	}
 	a->member[s] = (struct member){ .pid = pid, .pidfd = pidfd, .statm = -1, .start_ticks = start_ticks,
 					.generation = SLOT_GEN(word), .life = MEMBER_WATCHED };
+	books_note(b->books, (uint32_t)(a - b->account), s, pid, start_ticks);
 	chain_in(b, place);
 	b->registry.members++;
 	a->members++;
@@ -127,6 +128,7 @@ void member_unwatch(struct broker *b, struct account *a, uint32_t s)
 		return;
 	unseen_forget(b, a, s);
 	chain_out(b, place_of(b, a, s));
+	books_note(b->books, (uint32_t)(a - b->account), s, 0, 0);
 	b->registry.members--;
 	a->members--;
 	if (m->pidfd < 0) {

@@ -72,6 +72,8 @@ __attribute__((unused)) static void broker_begin(void)
 /* As if it had been killed: everything it had is closed, nothing is settled. */
 __attribute__((unused)) static void broker_end(void)
 {
+	/* What is written down from now on is not in the books that the next one gets. */
+	must(mmap(b.books, sizeof *b.books, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, b.books_fd, 0) == b.books);
 	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++) {
 		struct account *a = &b.account[i];
 		if (!a->ledger)

@@ -142,13 +142,79 @@ Test(recover, is_not_deceived_by_a_pid_that_was_used_again)
 {
 	struct peer_member m;
 	pid_t one = member("a", 1000, &m);
-	account("a")->ledger->slot[m.slot].start_ticks--; /* as if it had been an earlier one */
+	struct slot *slot = &account("a")->ledger->slot[m.slot];
+	slot->start_ticks--; /* as if it had been an earlier one */
+	books_note(b.books, (uint32_t)(account("a") - b.account), m.slot, one, slot->start_ticks);
 	ledgers_leave(); /* the test itself maps nothing, or it would be taken for a member */
 	take_over(CONFIG);
 	/* it maps the ledger, so it is believed all the same; one that does not is not */
 	cr_assert(broker_find(&next, "a")->members == 1);
 	end_next(one);
 	cr_assert(next_used("a") == 0);
+}
+
+/* One that called execve maps it no more; that it was in its slot is in the books. */
+Test(recover, finds_who_does_not_map_its_ledger)
+{
+	struct peer_member m;
+	int line[2];
+	struct peer_member *own = mmap(NULL, sizeof *own, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert(pipe(line) == 0);
+	pid_t one = fork();
+	if (one == 0) {
+		if (peer_join(door_name, "a", own) == 0 && peer_take(own, 1000) == REASON_NONE)
+			ledger_unmap(own->ledger);
+		for (char said = own->ledger ? 'y' : 'n'; write(line[1], &said, 1) == 1;)
+			pause();
+	}
+	cr_assert(turn_until_said(line[0]) == 'y');
+	m = *own;
+	ledgers_leave();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	next_turns_ms(60);
+	cr_assert(registry_find(&next, a, one) == &a->member[m.slot] && !a->damaged && next_used("a") >= 1000);
+	end_next(one);
+	cr_assert(next_used("a") == 0 && !account_unclean(a));
+}
+
+/* A member may write anybody's name, and when he began, into a slot. */
+Test(recover, does_not_believe_a_ledger_that_names_a_stranger)
+{
+	struct proc_stat st;
+	pid_t stranger = fork();
+	if (stranger == 0)
+		for (;;)
+			pause();
+	int s = slot_claim(account("a")->ledger, SLOT_LIVE, 0);
+	cr_assert(s >= 0 && proc_stat(stranger, &st) == 0);
+	struct slot *slot = &account("a")->ledger->slot[s];
+	slot->pid = stranger;
+	slot->start_ticks = st.start_ticks;
+	ledgers_leave();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	cr_assert(a->members == 0 && !registry_find(&next, a, stranger));
+	next_turns_ms(60);
+	cr_assert(SLOT_STATE(slot_read(a->ledger, (uint32_t)s)) == SLOT_FREE && a->members == 0 && !a->damaged);
+	end_next(stranger);
+}
+
+/* Whom a broker did not find is not found by the one after it. */
+Test(recover, notes_only_who_is_watched)
+{
+	struct peer_member m;
+	pid_t one = member("a", 1000, &m);
+	const uint64_t *note = &b.books->watched[account("a") - b.account][m.slot];
+	cr_assert(*note != 0);
+	end(one);
+	cr_assert(*note == 0);
+	one = member("a", 1000, &m);
+	cr_assert(*note != 0);
+	kill(one, SIGKILL);
+	waitpid(one, NULL, 0);
+	take_over(CONFIG);
+	cr_assert(*note == 0, "both have the same books");
 }
 
 Test(recover, settles_a_join_that_was_cut_short)
