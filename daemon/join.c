@@ -215,18 +215,27 @@ void join_turned_away(struct broker *b, const struct peer *peer, const char *nam
 		   why[status] ? why[status] : "refused");
 }
 
+/* May a process that is in no slot be in that one? Not where somebody is known to be, nor where the slot
+ * says that it is another's: a child that has adopted it, and was not looked at yet. */
+static bool is_vacant(const struct account *a, uint32_t s, uint64_t word, int32_t pid)
+{
+	int32_t said = births_pid(a, s, word);
+	return !member_is_known(a, s) && (said == 0 || said == pid);
+}
+
 enum status adopt(struct broker *b, struct account *a, const struct peer *peer, uint32_t s, uint32_t generation,
 		  struct reply *r)
 {
 	struct proc_stat st;
 	uint64_t word = s < LEDGER_SLOTS ? slot_read(a->ledger, s) : 0;
-	if (SLOT_STATE(word) == SLOT_FREE || SLOT_GEN(word) != generation || proc_stat(peer->pid, &st) != 0)
+	bool lives = SLOT_STATE(word) == SLOT_EMBRYO || SLOT_STATE(word) == SLOT_LIVE;
+	if (!lives || SLOT_GEN(word) != generation || proc_stat(peer->pid, &st) != 0)
 		return STATUS_NOT_MEMBER;
 	const struct member *m = &a->member[s];
 	if (m->life == MEMBER_WATCHED && (m->pid != peer->pid || peer_check(peer) != 0))
 		return STATUS_NOT_MEMBER;
 	if (m->life != MEMBER_WATCHED) {
-		if (m->life == MEMBER_DYING || registry_find(b, a, peer->pid) ||
+		if (!is_vacant(a, s, word, peer->pid) || registry_find(b, a, peer->pid) ||
 		    (!registry_find(b, a, st.parent) && proc_maps(peer->pid, a->device, a->inode) <= 0))
 			return STATUS_NOT_MEMBER;
 		int pidfd = peer_pidfd(peer);

@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
+#include "daemon/unseen.h"
+
 static void begin(void)
 {
 	broker_begin("pool { limit = 100M }\n"
@@ -562,6 +564,51 @@ Test(peer, gives_nobody_the_slot_of_another)
 		struct reply_join r;
 		cr_assert(say(&q, sizeof q, &r, sizeof r) == sizeof r && r.head.status == STATUS_NOT_MEMBER, "%u", s);
 	}
+	end(pid);
+}
+
+/* A member's child without a slot asks for `slot`. The status. */
+static int adopt_in_child_of_member(uint32_t slot)
+{
+	struct request_adopt q = { .head = peer_head(OPCODE_ADOPT), .account = "a", .slot = slot,
+				   .generation = SLOT_GEN(slot_read(account("a")->ledger, slot)) };
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct peer_member m;
+		struct reply_join r;
+		int status;
+		if (peer_join(door_name, "a", &m) != 0)
+			_exit(90);
+		pid_t child = fork();
+		if (child == 0)
+			_exit(peer_question(door_name, &q, sizeof q, &r, sizeof r, NULL));
+		waitpid(child, &status, 0);
+		_exit(WEXITSTATUS(status));
+	}
+	return turn_until_exit(pid);
+}
+
+/* The broker's own, or that of a child which was not looked at yet. */
+Test(peer, gives_nobody_a_slot_that_is_taken)
+{
+	struct account *a = account("a");
+	pid_t pid, other;
+	cr_assert(take_in_child("a", 10, true, &pid) == REASON_NONE);
+	unseen_set(&b, a, member_slot(a, registry_find(&b, a, pid)), 100);
+	cr_assert(a->unseen_slot != 0);
+	cr_assert(adopt_in_child_of_member(a->unseen_slot - 1) == STATUS_NOT_MEMBER);
+	turn();
+	cr_assert(!a->damaged && a->member[a->unseen_slot - 1].life == MEMBER_OURS);
+	other = fork();
+	if (other == 0)
+		for (;;)
+			pause();
+	int s = slot_claim(a->ledger, SLOT_LIVE, 0);
+	cr_assert(s >= 0);
+	a->ledger->slot[s].pid = other;
+	cr_assert(adopt_in_child_of_member((uint32_t)s) == STATUS_NOT_MEMBER);
+	cr_assert(a->ledger->slot[s].pid == other);
+	end(other);
 	end(pid);
 }
 
