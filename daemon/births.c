@@ -22,6 +22,7 @@ enum verdict {
 	VERDICT_OURS,
 	VERDICT_GONE,
 	VERDICT_STRANGER, /* alive, but nothing connects it with this account */
+	VERDICT_UNKNOWN,  /* it could not be asked: no descriptor, no memory */
 };
 
 /* A claim under examination. */
@@ -154,6 +155,15 @@ static bool user_is_admitted(const struct claim *c)
 	return uid == c->broker->uid || admission_allows(&c->account->admission, uid);
 }
 
+/* What cannot be opened is gone if the kernel says that, and for no other reason: an account's
+ * living are not buried because descriptors are short. */
+static enum verdict error_verdict(int error)
+{
+	if (error == -ENOENT || error == -ESRCH)
+		return VERDICT_GONE;
+	return error == -EACCES || error == -EPERM ? VERDICT_STRANGER : VERDICT_UNKNOWN;
+}
+
 static enum verdict claim_connect(const struct claim *c, const struct proc_stat *st)
 {
 	struct account *a = c->account;
@@ -165,7 +175,17 @@ static enum verdict claim_connect(const struct claim *c, const struct proc_stat 
 	int maps = proc_maps(c->pid, a->device, a->inode);
 	if (maps == -EACCES || maps == -EPERM)
 		return user_is_admitted(c) ? VERDICT_OURS : VERDICT_STRANGER;
-	return maps > 0 ? VERDICT_OURS : maps == 0 ? VERDICT_STRANGER : VERDICT_GONE;
+	return maps > 0 ? VERDICT_OURS : maps == 0 ? VERDICT_STRANGER : error_verdict(maps);
+}
+
+static enum verdict claim_examine(const struct claim *c, int pidfd, struct proc_stat *ret_stat)
+{
+	if (pidfd >= 0 && pidfd_is_gone(pidfd))
+		return VERDICT_GONE;
+	int error = proc_stat(c->pid, ret_stat);
+	if (error)
+		return error_verdict(error);
+	return claim_conflicts(c, ret_stat->start_ticks) ? VERDICT_GONE : claim_connect(c, ret_stat);
 }
 
 /* `ret_pidfd` stays open, the caller's, when the verdict is OURS; it may be -1 even then. What
@@ -173,16 +193,13 @@ static enum verdict claim_connect(const struct claim *c, const struct proc_stat 
 static enum verdict claim_judge(const struct claim *c, int *ret_pidfd, struct proc_stat *ret_stat)
 {
 	int pidfd = pidfd_open(c->pid, 0);
-	if (pidfd < 0 && errno != EMFILE && errno != ENFILE) {
+	if (pidfd < 0 && errno != EMFILE && errno != ENFILE && errno != ENOMEM) {
 		attention_pay(c->account, ATTENTION_GONE_NS);
 		return VERDICT_GONE;
 	}
 	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	/* The pidfd first and asked last: what was read between belongs to its process. */
-	bool gone = (pidfd >= 0 && pidfd_is_gone(pidfd)) || proc_stat(c->pid, ret_stat) != 0;
-	enum verdict verdict = gone ? VERDICT_GONE :
-			       claim_conflicts(c, ret_stat->start_ticks) ? VERDICT_GONE :
-									   claim_connect(c, ret_stat);
+	enum verdict verdict = claim_examine(c, pidfd, ret_stat);
 	if (pidfd >= 0 && pidfd_is_gone(pidfd))
 		verdict = VERDICT_GONE;
 	if (verdict == VERDICT_OURS) {
@@ -229,6 +246,10 @@ static void claim_settle(const struct claim *c)
 	enum verdict verdict = claim_judge(c, &pidfd, &st); /* model: claim_settle */
 	if (a->damaged)
 		return;
+	if (verdict == VERDICT_UNKNOWN) {
+		a->doubts++; /* that is over when it can be asked again */
+		return;
+	}
 	if (verdict == VERDICT_OURS) {
 		uid_t uid = 0;
 		proc_uid(c->pid, &uid);

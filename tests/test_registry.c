@@ -2,6 +2,7 @@
 /* Births, deaths, and everything that can go wrong between the two. */
 #include <sched.h>
 #include <sys/ipc.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 
 #include "tests/broker_fixture.h"
@@ -485,6 +486,33 @@ Test(registry, watches_without_a_descriptor_when_there_is_none_left)
 	turn_until(account("a")->members == 1 && account("a")->polled == 0 && used("a") < 400);
 	end(pid);
 	cr_assert(everything_is_back("a"));
+}
+
+/* Not only for members: nothing can be opened. */
+Test(registry, buries_nobody_because_no_descriptor_is_left)
+{
+	int line, next;
+	struct rlimit files, none;
+	pid_t pid = parent(fork_in_silence, &line), child = grandchild(line);
+	char said;
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK);
+	turn_for_ms(60);
+	*told = 1;
+	cr_assert(read(line, &said, 1) == 1 && said == SAY_OK, "it has adopted its slot");
+	cr_assert(getrlimit(RLIMIT_NOFILE, &files) == 0 && (next = dup(line)) >= 0 && close(next) == 0);
+	none = (struct rlimit){ (rlim_t)next, files.rlim_max };
+	cr_assert(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	for (int i = 0; i < 3; i++) {
+		b.now_ns += 30 * NS_PER_MS;
+		settle_account(&b, account("a"), false);
+	}
+	cr_assert(setrlimit(RLIMIT_NOFILE, &files) == 0);
+	cr_assert(account("a")->members == 1 && account("a")->doubts == 1);
+	turn_until(registry_find(&b, account("a"), child));
+	cr_assert(used("a") >= 1400 && !account("a")->damaged);
+	end(pid);
+	kill(child, SIGKILL);
+	turn_until(everything_is_back("a"));
 }
 
 Test(registry, turns_joiners_away_when_no_descriptor_is_left)
