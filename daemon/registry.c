@@ -18,12 +18,18 @@
 #define DEATHS_AT_ONCE 128
 #define HEARINGS 64 /* times DEATHS_AT_ONCE; the rest waits for the next turn of the loop */
 
-int registry_init(struct registry *r)
+void registry_share(struct registry *r, uint32_t others)
 {
 	struct rlimit files = { 0 };
 	getrlimit(RLIMIT_NOFILE, &files);
-	r->pidfds_most = files.rlim_cur > 2 * REGISTRY_FDS_SPARE ? (uint32_t)files.rlim_cur - REGISTRY_FDS_SPARE :
-								   (uint32_t)files.rlim_cur / 2;
+	uint32_t all = (uint32_t)min_u64(files.rlim_cur, UINT32_MAX);
+	uint32_t most = all > 2 * REGISTRY_FDS_SPARE ? all - REGISTRY_FDS_SPARE : all / 2;
+	r->pidfds_most = most > others ? most - others : 0;
+}
+
+int registry_init(struct registry *r)
+{
+	registry_share(r, 0);
 	r->epoll = epoll_create1(EPOLL_CLOEXEC);
 	return r->epoll < 0 ? -errno : 0;
 }

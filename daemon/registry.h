@@ -19,6 +19,9 @@ struct registry {
 
 int registry_init(struct registry *r);
 
+/* How many descriptors members may have: all there are but REGISTRY_FDS_SPARE and those of `others`. */
+void registry_share(struct registry *r, uint32_t others);
+
 /* The watched member of account `a` with that pid, or NULL. */
 struct member *registry_find(struct broker *b, const struct account *a, int32_t pid);
 

@@ -515,6 +515,19 @@ Test(registry, buries_nobody_because_no_descriptor_is_left)
 	turn_until(everything_is_back("a"));
 }
 
+Test(registry, leaves_the_killer_its_descriptors)
+{
+	struct rlimit files;
+	uint32_t most = b.registry.pidfds_most;
+	cr_assert(getrlimit(RLIMIT_NOFILE, &files) == 0);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M } watch { }")) == 0);
+	uint32_t killers = b.killer.census.fds_most;
+	cr_assert(killers > 0 && b.registry.pidfds_most > 0 && b.registry.pidfds_most + killers < files.rlim_cur);
+	cr_assert(b.registry.pidfds_most + killers == most);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M }")) == 0);
+	cr_assert(b.registry.pidfds_most == most);
+}
+
 Test(registry, turns_joiners_away_when_no_descriptor_is_left)
 {
 	b.registry.pidfds_most = 0;

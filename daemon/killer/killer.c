@@ -145,12 +145,26 @@ static void shared_count(struct broker *b)
 	}
 }
 
-/* A third of the descriptors there are, so that members find some, too. */
+/* A third of the descriptors there are; what is left is the members'. */
 static uint32_t fds_most(void)
 {
 	struct rlimit files = { 0 };
 	getrlimit(RLIMIT_NOFILE, &files);
 	return (uint32_t)min_u64(files.rlim_cur / 3, 2 * ROLL);
+}
+
+static void census_start(struct broker *b)
+{
+	uint32_t most = fds_most();
+	registry_share(&b->registry, most);
+	census_begin(&b->killer.census, &b->killer.roll, most);
+}
+
+static void census_stop(struct broker *b)
+{
+	census_end(&b->killer.census, &b->killer.roll);
+	b->killer.census.fds_most = 0;
+	registry_share(&b->registry, 0);
 }
 
 void killer_configure(struct broker *b)
@@ -162,12 +176,10 @@ void killer_configure(struct broker *b)
 	memcpy(k->roll.rule, b->config.rule, sizeof k->roll.rule);
 	watches_replace(b);
 	stakes_set(b);
-	if (was && b->config.watches == 0) {
-		census_end(&k->census, &k->roll);
-		k->census.fds_most = 0;
-	} else if (!was && b->config.watches > 0) {
-		census_begin(&k->census, &k->roll, fds_most());
-	}
+	if (was && b->config.watches == 0)
+		census_stop(b);
+	else if (!was && b->config.watches > 0)
+		census_start(b);
 	if (b->config.watches == 0)
 		return;
 	census_judge(b);
