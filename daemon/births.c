@@ -230,6 +230,16 @@ static void unseen_resume(const struct claim *c, const struct proc_stat *st)
 	unseen_set(c->broker, a, c->s, pages);
 }
 
+/* Nothing is decided yet. In a slot that only a broker writes nobody is late: what cannot be shown at once
+ * is given up, and who was in it is found and charged anew. */
+static void claim_postpone(const struct claim *c)
+{
+	if (SLOT_STATE(c->word) == SLOT_UNATTACHED)
+		member_doom_alleged(c->broker, c->account, c->s, c->word);
+	else
+		c->account->doubts++;
+}
+
 static void claim_settle(const struct claim *c)
 {
 	struct account *a = c->account;
@@ -237,7 +247,7 @@ static void claim_settle(const struct claim *c)
 	 * one store, as often as somebody likes, and is paid from the account's share of our
 	 * time: the dead, too. */
 	if (!attention_is_left(c->broker, a)) {
-		a->doubts++;
+		claim_postpone(c);
 		return;
 	}
 	bool embryo = SLOT_STATE(c->word) == SLOT_EMBRYO;
@@ -247,7 +257,7 @@ static void claim_settle(const struct claim *c)
 	if (a->damaged)
 		return;
 	if (verdict == VERDICT_UNKNOWN) {
-		a->doubts++; /* that is over when it can be asked again */
+		claim_postpone(c); /* until it can be asked */
 		return;
 	}
 	if (verdict == VERDICT_OURS) {
@@ -261,7 +271,8 @@ static void claim_settle(const struct claim *c)
 	/* The slot of a dead child is settled at once, unless its parent lives and may be
 	 * about to write: an embryo belongs to it until it is adopted. A stranger's parent
 	 * may just not have been entered yet. */
-	bool at_once = verdict == VERDICT_GONE && !(embryo && member_lives(a, SLOT_OWNER(c->word)));
+	bool at_once = SLOT_STATE(c->word) == SLOT_UNATTACHED ||
+		       (verdict == VERDICT_GONE && !(embryo && member_lives(a, SLOT_OWNER(c->word))));
 	if (at_once || doubt_is_over(c, BIRTHS_DOUBT_NS))
 		member_doom_alleged(c->broker, a, c->s, c->word);
 }

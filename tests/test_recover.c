@@ -200,6 +200,26 @@ Test(recover, does_not_believe_a_ledger_that_names_a_stranger)
 	end_next(stranger);
 }
 
+/* In a slot of the last broker's own, where that one was killed, or a member wrote: with a start time that
+ * shows nothing. */
+Test(recover, gives_up_an_unattached_slot_of_a_stranger)
+{
+	pid_t stranger = fork();
+	if (stranger == 0)
+		for (;;)
+			pause();
+	int s = slot_claim(account("a")->ledger, SLOT_UNATTACHED, 0);
+	cr_assert(s >= 0);
+	account("a")->ledger->slot[s].pid = stranger;
+	ledgers_leave();
+	take_over(CONFIG);
+	struct account *a = broker_find(&next, "a");
+	next_turns_ms(60);
+	cr_assert(!a->damaged && a->members == 0);
+	cr_assert(SLOT_STATE(slot_read(a->ledger, (uint32_t)s)) == SLOT_FREE && !account_unclean(a));
+	end_next(stranger);
+}
+
 /* Whom a broker did not find is not found by the one after it. */
 Test(recover, notes_only_who_is_watched)
 {
