@@ -189,6 +189,25 @@ Test(peer, joins_by_name_and_gets_what_it_needs)
 	cr_assert(account("a")->members == 0);
 }
 
+/* As a child leaves it that was late for its embryo, in a slot that is free. */
+Test(peer, owes_nothing_that_another_left_in_its_slot)
+{
+	pid_t pid;
+	account("a")->ledger->slot[0].credit = 1000;
+	account("a")->ledger->slot[0].soft = 1000;
+	pid = fork();
+	if (pid == 0) {
+		struct request_join q = { .head = peer_head(OPCODE_JOIN), .account = "a" };
+		struct reply_join r;
+		struct ledger *l;
+		int fd = -1;
+		if (peer_question(door_name, &q, sizeof q, &r, sizeof r, &fd) != 0 || ledger_map(fd, false, &l) != 0)
+			_exit(1);
+		_exit(r.slot != 0 ? 2 : l->slot[0].credit != 0 || l->slot[0].soft != 0 ? 3 : 0);
+	}
+	cr_assert(turn_until_exit(pid) == 0);
+}
+
 Test(peer, turns_away_with_a_reason)
 {
 	cr_assert(join_in_child("nothing", 0) == STATUS_NO_ACCOUNT);
