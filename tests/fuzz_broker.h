@@ -124,7 +124,7 @@ struct answer {
 		struct reply_pool pool;
 		struct reply_account account;
 		struct reply_rank rank;
-		char room[512];
+		char room[4096]; /* more than any */
 	};
 };
 
