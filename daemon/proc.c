@@ -184,10 +184,11 @@ static bool maps_line_is(const char *line, dev_t device, uint64_t inode)
 	       mode[3] == 's' && makedev(high, low) == device && its_inode == inode;
 }
 
+/* The rest of a line that was too long is no line: whoever names a file chooses what stands there. */
 int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context)
 {
 	char buffer[16384];
-	bool stopped = false;
+	bool stopped = false, too_long = false;
 	size_t kept = 0;
 	ssize_t n = 0;
 	if (fd < 0)
@@ -197,11 +198,12 @@ int proc_lines(int fd, bool (*each)(void *context, const char *line), void *cont
 		char *line = buffer, *end;
 		for (; !stopped && (end = strchr(line, '\n')); line = end + 1) {
 			*end = '\0';
-			stopped = each(context, line);
+			stopped = !too_long && each(context, line);
+			too_long = false;
 		}
 		kept = strlen(line);
-		if (kept == sizeof buffer - 1)
-			kept = 0; /* no line of the kernel's is that long */
+		too_long |= kept == sizeof buffer - 1;
+		kept = too_long ? 0 : kept;
 		memmove(buffer, line, kept);
 	}
 	int error = n < 0 ? -errno : 0;

@@ -21,8 +21,8 @@ int proc_file(int32_t pid, const char *name);
  * -errno of proc_file, returned as it is; an empty file is -ESRCH. */
 ssize_t proc_text(int fd, char *buffer, size_t bytes);
 
-/* Hands the lines of a file to `each`, without their ends, until it returns true. Closes
- * `fd`, as proc_text. 1 when it did, 0 at the end of the file, or -errno. */
+/* Hands the lines of a file to `each`, without their ends, until it returns true; none of 16 KiB or
+ * more. Closes `fd`, as proc_text. 1 when it did, 0 at the end of the file, or -errno. */
 int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context);
 
 /* man 5 proc, /proc/PID/stat */

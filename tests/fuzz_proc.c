@@ -14,8 +14,6 @@
 #include "daemon/count.h"
 #include "daemon/proc.h"
 
-#define LINE_BYTES 16000 /* what proc_maps keeps of a line */
-
 static int file = -1;   /* what every path leads to */
 static size_t piece;    /* the most that is read at once */
 
@@ -83,21 +81,12 @@ static struct learnt learn(size_t most, uint64_t inode, const char *cgroup)
 	return l;
 }
 
-/* Has it what the kernel does not write in a list of mappings, an endless line or a NUL? */
-static bool is_odd(const uint8_t *text, size_t n)
-{
-	for (size_t i = 0, length = 0; i < n; i++)
-		if ((length = text[i] == '\n' ? 0 : length + 1) > LINE_BYTES || text[i] == '\0')
-			return true;
-	return false;
-}
-
 static void broker_check(const uint8_t *text, size_t n, size_t most, uint64_t inode, const char *cgroup)
 {
 	struct learnt whole = learn(SIZE_MAX, inode, cgroup), pieces = learn(most, inode, cgroup);
 	must(whole.maps == 0 || whole.maps == 1);
 	must(whole.stat_error != 0 || memchr(whole.stat.comm, '\0', sizeof whole.stat.comm));
-	if (is_odd(text, n)) {
+	if (memchr(text, '\0', n)) { /* the kernel does not write that */
 		whole.maps = pieces.maps;
 		whole.whole = pieces.whole;
 	}

@@ -135,6 +135,24 @@ Test(proc, finds_it_behind_any_number_of_other_mappings)
 	}
 }
 
+/* Who names a file chooses what stands in a line, and how long it is. */
+Test(proc, takes_no_rest_of_a_line_that_is_too_long_for_a_line)
+{
+	static char text[100000];
+	const char *line = "7f0000000000-7f0000200000 rw-s 00000000 00:01 2049    /memfd:solvent-ledger (deleted)\n";
+	for (size_t length = 16300; length < 66000; length += length == 16400 ? 16300 : length == 32800 ? 16300 : 1) {
+		memset(text, 'x', length);
+		strcpy(text + length, line);
+		file(100, "maps", text);
+		cr_assert(proc_maps(100, makedev(0, 1), 2049) == 0, "behind %zu bytes", length);
+		if (length % 100 != 0)
+			continue;
+		text[length - 1] = '\n';
+		file(100, "maps", text);
+		cr_assert(proc_maps(100, makedev(0, 1), 2049) == 1, "after a line of %zu bytes", length - 1);
+	}
+}
+
 Test(proc, knows_a_cgroup_by_whole_names)
 {
 	file(100, "cgroup", "9:name=systemd:/system.slice/pg.service\n4:memory:/a:b/c\n0::/user.slice\n");
