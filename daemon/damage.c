@@ -8,6 +8,7 @@
  * and the walk is made in steps. */
 #include "daemon/damage.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -76,10 +77,11 @@ void damage_forget(const struct account *a)
 }
 
 /* Does that process keep the ledger from being made anew? What we may not ask is of a user
- * who could not have joined. */
+ * who could not have joined; of whom nobody can tell, it may. */
 static bool keeps(const struct account *a, int32_t pid)
 {
-	return pid > 0 && pid != getpid() && proc_maps(pid, a->device, a->inode) > 0;
+	int maps = pid > 0 && pid != getpid() ? proc_maps(pid, a->device, a->inode) : 0;
+	return maps > 0 || maps == -ETIME;
 }
 
 /* One step of the walk. True when it is over and nobody keeps the ledger. */

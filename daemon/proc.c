@@ -9,10 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "daemon/broker.h"
 
 static int root_fd = -1;
 
@@ -184,16 +188,34 @@ static bool maps_line_is(const char *line, dev_t device, uint64_t inode)
 	       mode[3] == 's' && makedev(high, low) == device && its_inode == inode;
 }
 
+/* How long a question may take: of our own time, and, where we are kept waiting, of everybody's. */
+struct patience {
+	uint64_t own_ns, all_ns;
+};
+
+static struct patience patience_begin(void)
+{
+	return (struct patience){ clock_ns(CLOCK_THREAD_CPUTIME_ID) + PROC_MAPS_NS,
+				  clock_ns(CLOCK_MONOTONIC) + PROC_MAPS_WAIT_NS };
+}
+
+static bool patience_is_over(const struct patience *p)
+{
+	return p && (clock_ns(CLOCK_MONOTONIC) >= p->all_ns || clock_ns(CLOCK_THREAD_CPUTIME_ID) >= p->own_ns);
+}
+
 /* The rest of a line that was too long is no line: whoever names a file chooses what stands there. */
-int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context)
+static int lines_read(int fd, bool (*each)(void *context, const char *line), void *context,
+		      const struct patience *patience)
 {
 	char buffer[16384];
-	bool stopped = false, too_long = false;
+	bool stopped = false, too_long = false, late = false;
 	size_t kept = 0;
 	ssize_t n = 0;
 	if (fd < 0)
 		return fd;
-	while (!stopped && (n = read(fd, buffer + kept, sizeof buffer - 1 - kept)) > 0) {
+	while (!stopped && !(late = patience_is_over(patience)) &&
+	       (n = read(fd, buffer + kept, sizeof buffer - 1 - kept)) > 0) {
 		buffer[kept + (size_t)n] = '\0';
 		char *line = buffer, *end;
 		for (; !stopped && (end = strchr(line, '\n')); line = end + 1) {
@@ -206,9 +228,14 @@ int proc_lines(int fd, bool (*each)(void *context, const char *line), void *cont
 		kept = too_long ? 0 : kept;
 		memmove(buffer, line, kept);
 	}
-	int error = n < 0 ? -errno : 0;
+	int error = late ? -ETIME : n < 0 ? -errno : 0;
 	close(fd);
 	return stopped ? 1 : error;
+}
+
+int proc_lines(int fd, bool (*each)(void *context, const char *line), void *context)
+{
+	return lines_read(fd, each, context, NULL);
 }
 
 struct file {
@@ -222,10 +249,40 @@ static bool line_is_ledger(void *context, const char *line)
 	return maps_line_is(line, f->device, f->inode);
 }
 
+/* PROCMAP_QUERY of include/uapi/linux/fs.h, since Linux 6.11 */
+struct query {
+	uint64_t bytes, flags, address;
+	uint64_t start, end, mode, page_bytes, offset, inode;
+	uint32_t major, minor, name_bytes, build_id_bytes;
+	uint64_t name, build_id;
+};
+#define QUERY _IOWR('f', 17, struct query)
+#define QUERY_SHARED_FILES (0x02u | 0x08u | 0x10u | 0x20u) /* writable, shared; here or next; of a file */
+
+/* Only mappings that may be the one are seen, and no names are made: 70 ns for each that is not.
+ * What the kernel does not answer is read. */
+static int maps_query(int fd, const struct file *f, const struct patience *patience)
+{
+	struct query q = { .bytes = sizeof q, .flags = QUERY_SHARED_FILES };
+	for (; ioctl(fd, QUERY, &q) == 0; q.address = q.end) {
+		if (makedev(q.major, q.minor) == f->device && q.inode == f->inode)
+			return 1;
+		if (patience_is_over(patience))
+			return -ETIME;
+	}
+	return errno == ENOENT ? 0 : -errno;
+}
+
 int proc_maps(int32_t pid, dev_t device, uint64_t inode)
 {
 	struct file file = { device, inode };
-	return proc_lines(proc_file(pid, "maps"), line_is_ledger, &file);
+	struct patience patience = patience_begin();
+	int fd = proc_file(pid, "maps");
+	int maps = fd < 0 ? fd : maps_query(fd, &file, &patience);
+	if (fd < 0 || (maps < 0 && maps != -ETIME))
+		return lines_read(fd, line_is_ledger, &file, &patience);
+	close(fd);
+	return maps;
 }
 
 static bool path_is_under(const char *path, const char *prefix)

@@ -68,8 +68,16 @@ bool proc_is_foreign(int32_t pid);
 
 /* Does the process map the ledger with that device and inode number, shared and writable, as
  * a member does and a reader (solvent status) does not? 1 or 0; -EACCES when it may not be
- * asked, or -errno. */
+ * asked; -ETIME when it has so many mappings that nobody can tell, or -errno. */
 int proc_maps(int32_t pid, dev_t device, uint64_t inode);
+
+/* Anybody may have very many mappings of files with very long names, of which the list takes a
+ * second: it is read for so long, of our own time (on a busy machine the same list would be cut
+ * short), which is enough for 30,000 mappings of usual names, or, where the kernel can be asked for
+ * those of one kind, for all that a process may have. And for so long at all: who maps and unmaps
+ * all the time is waited for. */
+#define PROC_MAPS_NS (10 * 1000000ull)
+#define PROC_MAPS_WAIT_NS (100 * 1000000ull)
 
 /* Is `prefix` the process's cgroup, or above it? Any hierarchy counts (man 7 cgroups). */
 bool proc_in_cgroup(int32_t pid, const char *prefix);

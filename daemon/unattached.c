@@ -4,6 +4,7 @@
  * time, the second is told by kcmp(2). */
 #include "daemon/unattached.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,9 +101,12 @@ static bool is_broker(const struct account *a, int32_t pid)
 	uint64_t device, inode, our_device, our_inode;
 	char path[32];
 	snprintf(path, sizeof path, "%d/exe", pid);
-	return proc_inode(proc_descriptor(), path, &device, &inode) == 0 &&
-	       proc_inode(AT_FDCWD, "/proc/self/exe", &our_device, &our_inode) == 0 && device == our_device &&
-	       inode == our_inode && proc_maps(pid, a->device, a->inode) <= 0;
+	if (proc_inode(proc_descriptor(), path, &device, &inode) != 0 ||
+	    proc_inode(AT_FDCWD, "/proc/self/exe", &our_device, &our_inode) != 0 || device != our_device ||
+	    inode != our_inode)
+		return false;
+	int maps = proc_maps(pid, a->device, a->inode);
+	return maps <= 0 && maps != -ETIME;
 }
 
 static void child_enter(struct broker *b, struct account *a, int32_t pid, uint64_t start_ticks)

@@ -5,10 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "daemon/broker.h"
 #include "daemon/proc.h"
 
 static char root[64];
@@ -151,6 +154,36 @@ Test(proc, takes_no_rest_of_a_line_that_is_too_long_for_a_line)
 		file(100, "maps", text);
 		cr_assert(proc_maps(100, makedev(0, 1), 2049) == 1, "after a line of %zu bytes", length - 1);
 	}
+}
+
+Test(proc, gives_up_a_list_that_takes_too_long)
+{
+	char path[128];
+	file(100, "maps", "");
+	snprintf(path, sizeof path, "%s/100/maps", root);
+	cr_assert(truncate(path, (off_t)1 << 34) == 0);
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	cr_assert_eq(proc_maps(100, makedev(0, 1), 2049), -ETIME);
+	cr_assert(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns < 10 * PROC_MAPS_NS);
+}
+
+/* The kernel is asked, where it can be. */
+Test(proc, finds_the_writers_there_are)
+{
+	struct stat st;
+	cr_assert(proc_open("/proc") == 0);
+	int fd = memfd_create("solvent-ledger", 0);
+	cr_assert(fd >= 0 && ftruncate(fd, 3 * 4096) == 0 && fstat(fd, &st) == 0);
+	cr_assert_eq(proc_maps(getpid(), st.st_dev, st.st_ino), 0);
+	cr_assert(mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0) != MAP_FAILED);
+	cr_assert(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) != MAP_FAILED);
+	cr_assert_eq(proc_maps(getpid(), st.st_dev, st.st_ino), 0);
+	int other = memfd_create("solvent-ledger", 0);
+	cr_assert(ftruncate(other, 4096) == 0);
+	cr_assert(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, other, 0) != MAP_FAILED);
+	cr_assert_eq(proc_maps(getpid(), st.st_dev, st.st_ino), 0);
+	cr_assert(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) != MAP_FAILED);
+	cr_assert_eq(proc_maps(getpid(), st.st_dev, st.st_ino), 1);
 }
 
 Test(proc, knows_a_cgroup_by_whole_names)
