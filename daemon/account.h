@@ -27,6 +27,7 @@ struct member {
 	uint32_t generation;  /* of the slot, when we looked */
 	uint32_t chain;       /* the next member in the bucket of its pid: place + 1 */
 	uint32_t queue;       /* the next of those dying: slot + 1 */
+	uid_t user;           /* effective, when it was entered; 0: root, or not asked (daemon/unattached.c) */
 	uint8_t life;         /* enum member_life */
 	bool embryo;          /* dying: an embryo when it was given up */
 	bool guessed;         /* hearsay: who is in the slot was told by its parent, or guessed by us */
@@ -84,6 +85,7 @@ struct account {
 
 	int64_t attention_ns;   /* how long /proc may still be read on its behalf (daemon/births.h) */
 	uint64_t attended_ns;   /* when that was last added to */
+	uint64_t maps_next_ns;  /* whether its members still map the ledger is not asked before */
 
 	bool damaged;
 	uint64_t damage_next_ns; /* not looked at before */

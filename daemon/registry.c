@@ -106,6 +106,13 @@ static bool pidfd_listen(struct broker *b, uint32_t place, int pidfd)
 	return epoll_ctl(b->registry.epoll, EPOLL_CTL_ADD, pidfd, &e) == 0;
 }
 
+/* Root may always ask what a process has become, and need not know what it was. */
+static uid_t user_of(const struct broker *b, int32_t pid)
+{
+	uid_t uid;
+	return b->uid == 0 || proc_effective_uid(pid, &uid) != 0 ? 0 : uid;
+}
+
 void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word, int32_t pid, int pidfd,
 		  uint64_t start_ticks)
 {
@@ -115,7 +122,7 @@ void member_watch(struct broker *b, struct account *a, uint32_t s, uint64_t word
 		pidfd = -1;
 	}
 	a->member[s] = (struct member){ .pid = pid, .pidfd = pidfd, .statm = -1, .start_ticks = start_ticks,
-					.generation = SLOT_GEN(word), .life = MEMBER_WATCHED };
+					.generation = SLOT_GEN(word), .life = MEMBER_WATCHED, .user = user_of(b, pid) };
 	books_note(b->books, (uint32_t)(a - b->account), s, pid, start_ticks);
 	chain_in(b, place);
 	b->registry.members++;

@@ -23,19 +23,33 @@
 
 /* --- members that left by execve --- */
 
-/* What may not be read any more has changed its user by a set-uid bit, if we are no root:
- * without privilege it cannot do that otherwise. */
-static bool maps_ledger(const struct broker *b, const struct account *a, int32_t pid)
+#define CHEAP_NS NS_PER_MS /* what takes longer the account pays for, and rests ATTENTION_PARTS times as long */
+
+/* What may not be read any more, if we are no root, has changed its user by a set-uid bit: who
+ * was without privilege cannot do that otherwise. */
+static bool has_changed_user(const struct member *m)
 {
 	uid_t uid;
+	return m->user != 0 && proc_effective_uid(m->pid, &uid) == 0 && uid != m->user;
+}
+
+/* As long as nobody can tell, it does. */
+static bool maps_ledger(const struct broker *b, struct account *a, const struct member *m)
+{
 	struct proc_stat st;
-	int maps = proc_maps(pid, a->device, a->inode);
+	uint64_t begun_ns = clock_ns(CLOCK_MONOTONIC), own_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	int maps = proc_maps(m->pid, a->device, a->inode);
+	/* Where we were kept waiting until it was too long, all of it; else others' work is not its fault. */
+	uint64_t took_ns = maps == -ETIME ? clock_ns(CLOCK_MONOTONIC) - begun_ns :
+					    clock_ns(CLOCK_THREAD_CPUTIME_ID) - own_ns;
+	if (took_ns > CHEAP_NS) {
+		attention_pay(a, took_ns);
+		a->maps_next_ns = b->now_ns + ATTENTION_PARTS * took_ns;
+	}
 	/* Where the first thread has ended before the others, the file is empty. */
 	if (maps == 0)
-		return proc_stat(pid, &st) != 0 || st.state == 'Z';
-	if (maps > 0)
-		return true;
-	return b->uid == 0 || proc_effective_uid(pid, &uid) != 0 || uid == b->uid;
+		return proc_stat(m->pid, &st) != 0 || st.state == 'Z';
+	return (maps != -EACCES && maps != -EPERM) || !has_changed_user(m);
 }
 
 /* What stood there of the old image is not true of the new one. */
@@ -57,7 +71,7 @@ static void member_turn(struct broker *b, struct account *a, uint32_t s)
 		return;
 	/* It has joined again and was slow to map the ledger. Turned first, and looked at again:
 	 * pairs with whoever joins, who maps and then looks at the state (shim/start.c). */
-	if (maps_ledger(b, a, m->pid)) {
+	if (maps_ledger(b, a, m)) {
 		slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE);
 		m->has_left = false;
 		return;
@@ -71,7 +85,9 @@ static void member_turn(struct broker *b, struct account *a, uint32_t s)
 bool unattached_turn(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
-	bool left = !maps_ledger(b, a, m->pid);
+	if (b->now_ns < a->maps_next_ns)
+		return m->has_left;
+	bool left = !maps_ledger(b, a, m);
 	if (left && !m->has_left)
 		m->since_ns = b->busy_ns = b->now_ns;
 	m->has_left = left;

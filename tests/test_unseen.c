@@ -303,6 +303,49 @@ Test(unseen, a_child_in_its_parents_memory_is_not_counted_twice)
 	cr_assert(used("a") == 0);
 }
 
+/* A member of another user than the broker, which is no root; and as if by a set-uid bit, it
+ * becomes root when it is told. */
+static void live_as_another(int orders, int answers) __attribute__((noreturn));
+static void live_as_another(int orders, int answers)
+{
+	struct peer_member m;
+	char said = '+', order;
+	alarm(20); /* a test that fails leaves nobody behind, whatever user it is by then */
+	if (setresuid(1, 1, 0) != 0 || peer_join(door_name, "a", &m) != 0 || write(answers, &said, 1) != 1)
+		_exit(1);
+	while (read(orders, &order, 1) == 1 && setresuid(0, 0, 0) == 0 && write(answers, &said, 1) == 1)
+		;
+	_exit(1);
+}
+
+static bool turns_for_another(uid_t uid, struct member *m)
+{
+	cr_assert(seteuid(uid) == 0);
+	bool left = unattached_turn(&b, account("a"), member_slot(account("a"), m));
+	cr_assert(seteuid(0) == 0);
+	return left;
+}
+
+Test(unseen, a_member_of_a_user_we_may_not_ask_has_left_only_when_it_has_changed_him)
+{
+	int orders[2], answers[2];
+	if (getuid() != 0)
+		cr_skip_test("only root may be everybody");
+	cr_assert(broker_configure(&b, config_of("account \"a\" { limit = 1G users = {\"*\"} }")) == 0);
+	b.uid = 65534;
+	audit_stop(&b);
+	cr_assert(pipe(orders) == 0 && pipe(answers) == 0);
+	pid_t pid = fork();
+	if (pid == 0)
+		live_as_another(orders[0], answers[1]);
+	cr_assert(turn_until_said(answers[0]) == '+');
+	struct member *m = member_of("a", pid);
+	cr_assert(m && !turns_for_another(65534, m), "it is what it was");
+	cr_assert(write(orders[1], "r", 1) == 1 && turn_until_said(answers[0]) == '+');
+	cr_assert(turns_for_another(65534, m), "it is another's now");
+	end(pid);
+}
+
 Test(unseen, a_member_that_becomes_a_program_without_a_shim_is_counted)
 {
 	struct puppet p = puppet_make("a");
