@@ -124,7 +124,7 @@ $(BENCH): %: %.o $(RESERVE)
 
 # A fuzzer is linked with libFuzzer, or with a main() that replays inputs (tests/fuzz_main.c).
 # What each puts in the place of functions of ours or of libc:
-WORLD := proc_stat proc_uid proc_is_foreign proc_maps proc_in_cgroup proc_walk_open proc_walk_next proc_walk_close \
+WORLD := proc_stat proc_uid proc_is_foreign proc_maps proc_in_cgroup proc_walk_open proc_walk_resume proc_walk_next proc_walk_close \
          proc_effective_uid count_open count_quick count_whole count_alone count_is_shared \
          connector_read pidfd_open accept4 getsockopt shmctl clock_ns log_line member_reap
 wrap.ledger := $(WORLD)

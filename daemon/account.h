@@ -78,6 +78,7 @@ struct account {
 	uint32_t dying;   /* queue: slot + 1 */
 	uint32_t orphans; /* bits in `orphan` */
 	uint64_t orphan[HOLDER_WORDS]; /* slots without a process we know and without an owner */
+	int64_t orphan_place; /* where the search for their processes goes on; 0: at the beginning */
 	uint64_t parent[HOLDER_WORDS]; /* slots that owned an embryo when last looked at */
 
 	uint32_t unseen_slot; /* the slot that is ours + 1; 0: none */

@@ -22,9 +22,15 @@ static uint32_t orphan_first(const struct account *a)
 	return LEDGER_SLOTS;
 }
 
+void orphans_seek(struct account *a)
+{
+	a->orphan_place = 0;
+}
+
 void orphan_add(struct account *a, uint32_t s)
 {
 	uint64_t bit = 1ull << s % 64;
+	orphans_seek(a);
 	a->orphans += (a->orphan[s / 64] & bit) == 0;
 	a->orphan[s / 64] |= bit;
 }
@@ -87,18 +93,20 @@ static void orphan_give(struct broker *b, struct account *a, int32_t pid)
 	a->member[s].guessed = true;
 }
 
-/* True when all of /proc was seen. */
+/* Goes on where the last search was cut short. True when all of /proc was seen. */
 static bool orphans_search(struct broker *b, struct account *a, uint64_t until_ns)
 {
 	struct proc_walk walk;
-	int32_t pid = 0;
-	if (proc_walk_open(&walk) != 0)
+	int32_t pid = 1;
+	if (proc_walk_resume(&walk, a->orphan_place) != 0)
 		return false;
 	while (a->orphans > 0 && clock_ns(CLOCK_THREAD_CPUTIME_ID) < until_ns && (pid = proc_walk_next(&walk)) > 0)
 		if (is_lost_child(b, a, pid))
 			orphan_give(b, a, pid);
 	proc_walk_close(&walk);
-	return pid == 0 || a->orphans == 0;
+	bool all_seen = pid == 0 || a->orphans == 0;
+	a->orphan_place = all_seen ? 0 : walk.place;
+	return all_seen;
 }
 
 /* An embryo may be given up even if its child was overlooked: the child finds its slot
@@ -117,10 +125,9 @@ void orphans_place(struct broker *b, struct account *a)
 	uint64_t word;
 	if (a->orphans == 0 || !attention_is_left(b, a))
 		return;
-	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	/* Of our own time: on a busy machine the same walk would be cut short. */
-	uint64_t until_ns = any_live(a) ? NEVER : begun_ns + ORPHANS_WALK_NS;
-	bool all_seen = orphans_search(b, a, until_ns); /* model: orphans_place */
+	uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	bool all_seen = orphans_search(b, a, begun_ns + ORPHANS_WALK_NS); /* model: orphans_place */
 	attention_pay(a, clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns);
 	if (!all_seen && any_live(a))
 		return;

@@ -331,12 +331,26 @@ static int walk_begin(struct proc_walk *w, const char *directory)
 		return -errno;
 	w->fd = fd;
 	w->bytes = w->at = 0;
+	w->place = 0;
 	return 0;
 }
 
 int proc_walk_open(struct proc_walk *w)
 {
 	return walk_begin(w, ".");
+}
+
+int proc_walk_resume(struct proc_walk *w, int64_t place)
+{
+	int error = walk_begin(w, ".");
+	if (error || place == 0)
+		return error;
+	w->place = place;
+	if (lseek(w->fd, place, SEEK_SET) == place)
+		return 0;
+	error = -errno;
+	close(w->fd);
+	return error;
 }
 
 int proc_walk_threads(struct proc_walk *w, int32_t pid)
@@ -366,6 +380,7 @@ int32_t proc_walk_next(struct proc_walk *w)
 		}
 		const struct entry *e = (const struct entry *)(w->entries + w->at);
 		w->at += e->bytes;
+		w->place = e->offset;
 		if (e->name[0] >= '1' && e->name[0] <= '9')
 			return (int32_t)strtol(e->name, NULL, 10);
 	}

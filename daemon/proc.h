@@ -89,9 +89,11 @@ uint64_t proc_memory_bytes(void);
 struct proc_walk {
 	int fd;
 	long bytes, at;
+	int64_t place; /* behind the last that was seen */
 	_Alignas(8) char entries[8192];
 };
 int proc_walk_open(struct proc_walk *w);
+int proc_walk_resume(struct proc_walk *w, int64_t place); /* from the place of another walk on */
 int proc_walk_threads(struct proc_walk *w, int32_t pid); /* those of one process instead */
 int32_t proc_walk_next(struct proc_walk *w); /* the next pid, or 0 at the end */
 void proc_walk_close(struct proc_walk *w);

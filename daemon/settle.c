@@ -68,6 +68,7 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 	struct member *m = &a->member[s];
 	uint64_t word = slot_read(a->ledger, s);
 	m->life = MEMBER_NONE; /* model: reap */
+	orphans_seek(a); /* its children were not lost before */
 	if (SLOT_STATE(word) == SLOT_FREE || SLOT_GEN(word) != m->generation)
 		damage_found(b, a, "a slot was emptied by somebody else");
 	else if (guess_is_wrong(a, s, word) || !embryo_seize(a, s, word))

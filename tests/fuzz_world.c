@@ -226,6 +226,7 @@ bool __wrap_proc_is_foreign(int32_t pid);
 int __wrap_proc_maps(int32_t pid, dev_t device, uint64_t inode);
 bool __wrap_proc_in_cgroup(int32_t pid, const char *prefix);
 int __wrap_proc_walk_open(struct proc_walk *w);
+int __wrap_proc_walk_resume(struct proc_walk *w, int64_t place);
 int32_t __wrap_proc_walk_next(struct proc_walk *w);
 void __wrap_proc_walk_close(struct proc_walk *w);
 
@@ -305,7 +306,7 @@ int __wrap_proc_maps(int32_t pid, dev_t device, uint64_t inode)
 	const struct world_process *p = world_find(pid);
 	(void)device;
 	spend(p && p->large ? 2000000 : 50000);
-	return !p ? -ENOENT : p->secret ? -EACCES : p->maps == inode;
+	return !p ? -ENOENT : p->secret ? -EACCES : p->large && pid % 2 ? -ETIME : p->maps == inode;
 }
 
 bool __wrap_proc_in_cgroup(int32_t pid, const char *prefix)
@@ -315,11 +316,16 @@ bool __wrap_proc_in_cgroup(int32_t pid, const char *prefix)
 	return world_find(pid) != NULL;
 }
 
-int __wrap_proc_walk_open(struct proc_walk *w)
+int __wrap_proc_walk_resume(struct proc_walk *w, int64_t place)
 {
 	spend(5000);
-	w->at = 0;
+	w->at = w->place = place;
 	return 0;
+}
+
+int __wrap_proc_walk_open(struct proc_walk *w)
+{
+	return __wrap_proc_walk_resume(w, 0);
 }
 
 int32_t __wrap_proc_walk_next(struct proc_walk *w)
@@ -327,6 +333,7 @@ int32_t __wrap_proc_walk_next(struct proc_walk *w)
 	spend(1000);
 	while (w->at < (long)WORLD_PROCESSES) {
 		const struct world_process *p = &world.process[w->at++];
+		w->place = w->at;
 		if (p->alive && p->pid > 0)
 			return p->pid;
 	}

@@ -224,3 +224,23 @@ Test(proc, walks_over_processes_only)
 	proc_walk_close(&w);
 	cr_assert(seen[0] == 1 && seen[1] == 1 && seen[2] == 1);
 }
+
+Test(proc, goes_on_with_a_walk_where_it_was)
+{
+	enum { N = 500 };
+	static int seen[N];
+	int64_t place = 0;
+	int32_t pid = 1;
+	for (int i = 0; i < N; i++)
+		file(1000 + i, "stat", "x");
+	while (pid > 0) {
+		struct proc_walk w;
+		cr_assert(proc_walk_resume(&w, place) == 0);
+		for (int i = 0; i < 7 && (pid = proc_walk_next(&w)) > 0; i++)
+			seen[pid - 1000]++;
+		place = w.place;
+		proc_walk_close(&w);
+	}
+	for (int i = 0; i < N; i++)
+		cr_assert_eq(seen[i], 1, "%d", i);
+}

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* Births, deaths, and everything that can go wrong between the two. */
+#include <fcntl.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/ipc.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 
 #include "tests/broker_fixture.h"
 
+#include "daemon/births.h"
+#include "daemon/orphans.h"
 #include "reserve/transfer.h"
 
 static void begin(void)
@@ -474,6 +478,46 @@ Test(registry, reaps_everybody_at_once)
 		turn();
 	cr_assert(clock_ns(CLOCK_MONOTONIC) - from < 100 * NS_PER_MS);
 	cr_assert(b.registry.members == 0 && b.registry.pidfds == 0);
+}
+
+/* A process that takes long to be looked at, of a number that there is not. */
+static void slow_process_make(const char *root, int i)
+{
+	char path[128];
+	snprintf(path, sizeof path, "%s/%d", root, 5000000 + i);
+	cr_assert(mkdir(path, 0700) == 0);
+	snprintf(path, sizeof path, "%s/%d/stat", root, 5000000 + i);
+	int fd = open(path, O_WRONLY | O_CREAT, 0600);
+	cr_assert(dprintf(fd, "1 (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0\n") > 0);
+	close(fd);
+	snprintf(path, sizeof path, "%s/%d/maps", root, 5000000 + i);
+	fd = open(path, O_WRONLY | O_CREAT, 0600);
+	cr_assert(ftruncate(fd, (off_t)1 << 32) == 0);
+	close(fd);
+}
+
+Test(registry, looks_for_the_process_of_a_living_slot_in_steps)
+{
+	enum { N = 60 };
+	char root[] = "/tmp/solvent-orphans-XXXXXX", command[64];
+	struct account *a = account("a");
+	int steps = 0;
+	cr_assert(mkdtemp(root));
+	for (int i = 0; i < N; i++)
+		slow_process_make(root, i);
+	cr_assert(proc_open(root) == 0);
+	int s = slot_claim(a->ledger, SLOT_LIVE, 0);
+	cr_assert(s >= 0);
+	orphan_add(a, (uint32_t)s);
+	for (; a->orphans > 0 && steps < N; steps++) {
+		b.now_ns += NS_PER_S; /* there is attention again */
+		uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+		orphans_place(&b, a);
+		cr_assert(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns < 2 * ORPHANS_WALK_NS);
+	}
+	snprintf(command, sizeof command, "rm -rf %s", root);
+	cr_assert(system(command) == 0);
+	cr_assert(steps > 1 && a->orphans == 0 && a->dying == (uint32_t)s + 1, "%d steps, %u left", steps, a->orphans);
 }
 
 Test(registry, watches_without_a_descriptor_when_there_is_none_left)
