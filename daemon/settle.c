@@ -80,20 +80,23 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 	}
 }
 
-/* All who are dying. True if there were any. Whom the ledger alone knew may have been
- * invented; then this is not the end of a process, which costs somebody something, but a
- * store, and the account pays for its share. */
+/* All who are dying, or as many as there is time for. True if there were any. Whom the ledger
+ * alone knew may have been invented; then this is not the end of a process, which costs somebody
+ * something, but a store, and the account pays for its share. */
 static bool dying_reap_all(struct broker *b, struct account *a)
 {
-	uint64_t n = 0, alleged = 0, begun_ns = a->dying ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0;
-	for (uint32_t s; !a->damaged && (s = dying_take(a)) < LEDGER_SLOTS; n++) {
+	uint64_t n = 0, alleged = 0, begun_ns = a->dying ? clock_ns(CLOCK_THREAD_CPUTIME_ID) : 0, took_ns = 0;
+	for (uint32_t s; !a->damaged && took_ns <= DEATHS_NS + n * DEATH_NS && (s = dying_take(a)) < LEDGER_SLOTS; n++) {
 		alleged += a->member[s].alleged;
 		dying_reap(b, a, s);
 		if (purse_gave_up(a->ledger))
 			damage_found(b, a, "a word of it never holds still");
+		took_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns;
 	}
 	if (alleged > 0)
-		attention_pay(a, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns) * alleged / n);
+		attention_pay(a, took_ns * alleged / n);
+	if (a->dying != 0)
+		b->busy_ns = b->now_ns; /* the next tick comes soon */
 	return n > 0;
 }
 

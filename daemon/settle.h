@@ -8,9 +8,15 @@
 struct broker;
 
 /* Finds the newborn, places the orphans, reaps the dying, and checks an account nobody is
- * left in. Harmless when there is nothing to do, and when the account is damaged: then its
+ * left in. Of the dying, those that there is time for: the rest next time. Harmless when there is nothing to do, and when the account is damaged: then its
  * dead are struck off the list and its ledger is left alone. */
 void settle_account(struct broker *b, struct account *a, bool inherited);
+
+/* What a death takes: memory that many thousand honest members leave at once is back at once, or the
+ * next who asks is refused what is there. A member may stretch its death; so much beyond that is
+ * waited for. */
+#define DEATH_NS 10000ull
+#define DEATHS_NS (5 * 1000000ull)
 
 /* Is nobody in it: no member, none who was heard to die (perhaps in the middle of another account's
  * request) and is to be reaped, none who may have been born? */

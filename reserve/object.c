@@ -11,6 +11,7 @@
 
 #include "reserve/crash.h"
 #include "reserve/ledger.h"
+#include "reserve/purse.h"
 #include "reserve/transfer.h"
 
 static uint64_t object_read(const struct ledger *l, uint32_t o)
@@ -158,7 +159,7 @@ static uint64_t release_next(uint64_t word, uint32_t s, bool held)
 
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
-	for (int tries = 0; tries < RELEASE_TRIES; tries++) {
+	for (uint32_t tries = 0; tries < RELEASE_TRIES && purse_is_tried_again(tries, l); tries++) {
 		uint64_t word = object_read(l, o); /* model: RELEASE_LOOK */
 		enum object_kind kind = OBJECT_KIND(word);
 		bool leaving = (word & OBJECT_LEAVING) != 0;
@@ -180,6 +181,7 @@ bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 			object_move(l, o, word, release_next(word, s, held)); /* model: RELEASE_MOVE */
 		CRASH_POINT(OBJECT_OUTWARDS);
 	}
+	purse_give_up(l);
 	return false;
 }
 

@@ -72,8 +72,14 @@ bool purse_is_tried_again(uint32_t tries, const struct ledger *ledger)
 		return true;
 	if (tries < patience && given_up != ledger)
 		return true;
-	given_up = ledger;
+	purse_give_up(ledger);
 	return false;
+}
+
+void purse_give_up(const struct ledger *ledger)
+{
+	if (patience != UINT32_MAX)
+		given_up = ledger;
 }
 
 bool purse_gave_up(const struct ledger *ledger)

@@ -57,6 +57,9 @@ void purse_patience(uint32_t tries);
 /* In the loops of transfers: once more, after `tries` that failed? */
 bool purse_is_tried_again(uint32_t tries, const struct ledger *ledger);
 
+/* Whatever else was tried and never came to an end has been given up, too. */
+void purse_give_up(const struct ledger *ledger);
+
 /* Was a transfer in that ledger given up since this was last asked? Then somebody writes to it
  * all the time, and what stands in it is worth nothing. */
 bool purse_gave_up(const struct ledger *ledger);

@@ -58,6 +58,41 @@ static uint32_t object_of(uint32_t maker, uint64_t key, uint32_t pages)
 	return (uint32_t)o;
 }
 
+static int scribbles;
+
+static void never_holds_still(void)
+{
+	l->object[first].state += 1ull << 32;
+	scribbles++;
+	meanwhile = never_holds_still;
+}
+
+Test(object_race, a_release_that_is_given_up_is_told)
+{
+	scene();
+	purse_patience(100000);
+	first = object_of(0, 9, 40);
+	meanwhile = never_holds_still;
+	object_let_go(l, 0, 0, first);
+	cr_assert(scribbles > 1);
+	scribbles = 0;
+	object_release(l, 0, first);
+	cr_assert_leq(scribbles, 1, "the next does not take as long");
+	cr_assert(purse_gave_up(l));
+	cr_assert(!purse_gave_up(l));
+	free(l);
+}
+
+Test(object_race, a_member_is_not_told_that_its_release_was_given_up)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	meanwhile = never_holds_still;
+	object_let_go(l, 0, 0, first);
+	cr_assert(!purse_gave_up(l));
+	free(l);
+}
+
 static void another_releases_and_a_third_makes(void)
 {
 	object_release(l, 1, first);

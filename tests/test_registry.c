@@ -480,6 +480,45 @@ Test(registry, reaps_everybody_at_once)
 	cr_assert(b.registry.members == 0 && b.registry.pidfds == 0);
 }
 
+/* A slot that holds all objects there can be, with all others. */
+static void hold_everything(struct account *a, uint32_t s)
+{
+	struct ledger *l = a->ledger;
+	l->header.object_top = LEDGER_OBJECTS;
+	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
+		l->object[o].state = OBJECT_WORD(0, 1, OBJECT_FILE);
+		object_hold(l, o, s);
+	}
+}
+
+Test(registry, deaths_that_take_long_are_settled_in_turns)
+{
+	enum { N = LEDGER_SLOTS };
+	struct account *a = account("a");
+	int turns = 0;
+	for (uint32_t s = 0; s < N; s++) {
+		cr_assert(slot_claim(a->ledger, SLOT_LIVE, 0) == (int)s);
+		hold_everything(a, s);
+	}
+	for (uint32_t s = N; s-- > 0;) /* the last objects are seen to be held by looking at all bits */
+		member_doom(&b, a, s, slot_read(a->ledger, s));
+	for (; a->dying != 0; turns++) {
+		uint64_t begun_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+		uint32_t before = 0, after = 0;
+		for (uint32_t at = a->dying; at; at = a->member[at - 1].queue)
+			before++;
+		settle_account(&b, a, false);
+		uint64_t took_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begun_ns;
+		for (uint32_t at = a->dying; at; at = a->member[at - 1].queue)
+			after++;
+		cr_assert(took_ns < (before - after) * DEATH_NS + 4 * DEATHS_NS, "%llu us for %u",
+			  (unsigned long long)took_ns / 1000, before - after);
+		cr_assert(a->dying == 0 || broker_next_ns(&b) <= b.now_ns + TICK_NS);
+	}
+	cr_assert(turns > 1);
+	cr_assert(!a->damaged && account_is_vacant(a));
+}
+
 /* A process that takes long to be looked at, of a number that there is not. */
 static void slow_process_make(const char *root, int i)
 {
