@@ -190,6 +190,15 @@ static void on_listener(struct loop *l)
 	log_warning("no descriptor is left to accept a connection with; raise the limit on open files");
 	epoll_ctl(l->epoll, EPOLL_CTL_DEL, l->listener.fd, NULL);
 	l->deaf = true;
+	l->deaf_ns = l->broker->now_ns;
+}
+
+static void listen_again(struct loop *l)
+{
+	if (!l->deaf || l->broker->now_ns - l->deaf_ns < TICK_NS)
+		return;
+	l->deaf = source_add(l, l->listener.fd, SOURCE_LISTENER) != 0;
+	l->deaf_ns = l->broker->now_ns;
 }
 
 static void on_event(struct loop *l, uint32_t source)
@@ -228,8 +237,7 @@ static uint64_t lonely_until(const struct loop *l)
 static void look_around(struct loop *l)
 {
 	uint64_t now = l->broker->now_ns;
-	if (l->deaf && source_add(l, l->listener.fd, SOURCE_LISTENER) == 0)
-		l->deaf = false;
+	listen_again(l);
 	if (l->notify.watchdog_ns > 0 && now - l->alive_ns >= l->notify.watchdog_ns) {
 		notify_say(&l->notify, "WATCHDOG=1");
 		l->alive_ns = now;
@@ -254,7 +262,7 @@ static uint64_t next_ns(const struct loop *l)
 		next = min_u64(next, l->reload.since_ns + RELOAD_PATIENCE_NS);
 	if (l->broker->keeper_stale)
 		next = min_u64(next, l->keep_ns);
-	return l->deaf ? min_u64(next, l->broker->now_ns + TICK_NS) : next;
+	return l->deaf ? min_u64(next, l->deaf_ns + TICK_NS) : next;
 }
 
 /* Until something happens, or is due. */

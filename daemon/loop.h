@@ -26,7 +26,8 @@ struct loop {
 
 	int epoll, signals;
 	bool ending;
-	bool deaf; /* out of descriptors: the listener is not listened to until the next tick */
+	bool deaf; /* out of descriptors: the listener is not listened to for a tick */
+	uint64_t deaf_ns; /* since */
 	uint64_t alive_ns;    /* last sign of life to the service manager */
 	uint64_t occupied_ns; /* when there last was a member, or the start */
 	uint64_t keep_ns;     /* a keeper is not started again before */
