@@ -18,6 +18,7 @@
 #include "daemon/frozen.h"
 #include "daemon/log.h"
 #include "daemon/settle.h"
+#include "reserve/purse.h"
 
 #define EVENTS_AT_ONCE 64
 
@@ -288,6 +289,18 @@ void loop_run(struct loop *l)
 	}
 }
 
+/* Must the next broker know the ledgers? A child may not have been entered yet, and a segment
+ * outlives all who used it. */
+static bool is_in_use(const struct broker *b)
+{
+	for (uint32_t i = 0; i < b->places; i++) {
+		const struct account *a = &b->account[i];
+		if (a->ledger && !a->damaged && PURSE_USED(purse_read(&a->ledger->header.purse)) != 0)
+			return true;
+	}
+	return is_occupied(b);
+}
+
 void loop_close(struct loop *l)
 {
 	notify_say(&l->notify, "STOPPING=1");
@@ -296,7 +309,7 @@ void loop_close(struct loop *l)
 	frozen_go_all(l->broker);
 	reload_end(&l->reload);
 	helper_end(&l->helper);
-	if (l->broker->registry.members > 0) {
+	if (is_in_use(l->broker)) {
 		log_notice("ending; %u members live on, and the next broker will know them",
 			   l->broker->registry.members);
 		return;

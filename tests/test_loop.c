@@ -49,3 +49,37 @@ Test(loop, does_not_listen_for_a_while_when_no_descriptor_is_left, .init = begin
 	cr_assert(!l.deaf && !hears());
 	close(caller);
 }
+
+/* Would the next broker find the ledgers? */
+static bool keeps_at_the_end(void)
+{
+	struct keeper keeper = { .pid = fork() };
+	if (keeper.pid == 0)
+		for (;;)
+			pause();
+	pid_t pid = keeper.pid;
+	l.keeper = keeper;
+	loop_close(&l);
+	bool kept = kill(pid, 0) == 0;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return kept;
+}
+
+Test(loop, an_empty_broker_leaves_nothing_behind, .init = begin)
+{
+	cr_assert(!keeps_at_the_end());
+}
+
+/* A segment, of which nobody is left. */
+Test(loop, what_is_charged_is_left_to_the_next_broker, .init = begin)
+{
+	account("a")->ledger->header.purse.word = PURSE(10, 10);
+	cr_assert(keeps_at_the_end());
+}
+
+Test(loop, a_child_that_was_rung_for_is_left_to_the_next_broker, .init = begin)
+{
+	account("a")->ledger->header.births++;
+	cr_assert(keeps_at_the_end());
+}
