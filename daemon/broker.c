@@ -258,6 +258,8 @@ static bool needs_slow(const struct account *a)
 uint64_t broker_next_ns(const struct broker *b)
 {
 	uint64_t next = min_u64(peers_next_ns(&b->peers), min_u64(killer_next_ns(b), credit_next_ns(b)));
+	/* Done by the tick. */
+	next = min_u64(next, max_u64(unattached_next_ns(b), tick_next(b)));
 	for (uint32_t i = 0; i < b->places; i++) {
 		const struct account *a = &b->account[i];
 		if (!a->ledger)

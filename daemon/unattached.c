@@ -222,7 +222,7 @@ static void newcomers_tidy(struct unattached *u)
 
 static bool is_by_cgroup(const struct account *a)
 {
-	return a->ledger && !a->damaged && a->admission.cgroup[0];
+	return a->ledger && !a->damaged && !a->retired && a->admission.cgroup[0];
 }
 
 static bool anybody_to_look_for(const struct broker *b)
@@ -263,6 +263,19 @@ static void walk_end(struct broker *b)
 	newcomers_tidy(u);
 	u->walking = false;
 	u->next_ns = b->now_ns + max_u64(walk_every(b), UNATTACHED_PARTS * u->spent_ns);
+}
+
+uint64_t unattached_next_ns(const struct broker *b)
+{
+	const struct unattached *u = &b->unattached;
+	uint64_t next = u->walking ? 0 : NEVER;
+	for (uint32_t i = 0; i < UNATTACHED_NEWCOMERS; i++)
+		if (u->newcomer[i].pid != 0)
+			next = min_u64(next, u->newcomer[i].since_ns + UNATTACHED_GRACE_NS);
+	for (uint32_t i = 0; i < b->places; i++)
+		if (is_by_cgroup(&b->account[i]))
+			next = min_u64(next, u->next_ns);
+	return next;
 }
 
 /* A member; or nobody's when last looked at, which few ever change. */

@@ -47,6 +47,10 @@ struct unattached {
 /* Goes on looking for them. For the tick. */
 void unattached_tick(struct broker *b);
 
+/* When it wants to, of its own accord; NEVER: what there may be to find is found while there are
+ * members, or not at all. */
+uint64_t unattached_next_ns(const struct broker *b);
+
 /* Hears who called execve (daemon/connector.h), and looks at those that belong to an account. */
 void unattached_hear(struct broker *b, int connector);
 

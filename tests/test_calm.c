@@ -96,3 +96,25 @@ Test(calm, the_bell_is_looked_at_after_it_was_said)
 	rest(2 * CALM_NS);
 	cr_assert_eq(a->births, a->ledger->header.births);
 }
+
+static uint64_t wakes_next_ns(void)
+{
+	b.now_ns = clock_ns(CLOCK_MONOTONIC);
+	broker_tick(&b);
+	return broker_next_ns(&b);
+}
+
+Test(calm, an_account_without_members_is_looked_for_by_its_control_group_only)
+{
+	b.unattached.next_ns = 0;
+	cr_assert(wakes_next_ns() == NEVER);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M cgroup = \"/solvent-test\" }\n")) == 0);
+	cr_assert(broker_next_ns(&b) <= b.now_ns + CALM_TICK_NS);
+	turn_until(b.unattached.round > 0 && !b.unattached.walking);
+	cr_assert(wakes_next_ns() > b.now_ns && wakes_next_ns() <= b.now_ns + UNATTACHED_NS + CALM_TICK_NS);
+	b.unattached.hears = true;
+	b.unattached.next_ns = b.now_ns + UNATTACHED_CALM_NS;
+	cr_assert(wakes_next_ns() >= b.now_ns + UNATTACHED_CALM_NS - CALM_TICK_NS);
+	cr_assert(broker_configure(&b, config_of("account a { limit = 64M }\n")) == 0);
+	cr_assert(wakes_next_ns() == NEVER);
+}
