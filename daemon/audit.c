@@ -190,11 +190,12 @@ static void unattached_audit(struct broker *b, struct account *a, uint32_t s)
 	unseen_set(b, a, s, (uint32_t)min_u64((uint64_t)(look.low + m->apart), PAGES_MAX));
 }
 
-/* Of many that come, few live to be looked at twice: for those a file is kept open. */
+/* Of many that come, few live to be looked at twice: for those a file is kept open, as long as
+ * there are descriptors enough for those who join. */
 static void statm_keep(struct broker *b, struct member *m)
 {
 	bool before = m->counted || m->looked_at;
-	if (m->statm >= 0 || !before || !registry_has_room(&b->registry))
+	if (m->statm >= 0 || !before || b->registry.pidfds >= b->registry.pidfds_most / 2)
 		return;
 	m->statm = count_open(m->pid);
 	b->registry.pidfds += m->statm >= 0;

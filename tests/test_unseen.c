@@ -303,6 +303,20 @@ Test(unseen, a_child_in_its_parents_memory_is_not_counted_twice)
 	cr_assert(used("a") == 0);
 }
 
+Test(unseen, what_is_kept_open_leaves_room_for_who_joins)
+{
+	b.registry.pidfds_most = 2;
+	struct puppet p = puppet_make("a");
+	cr_assert(becomes_exact("a", p.pid));
+	audit_slot(&b, account("a"), member_slot(account("a"), member_of("a", p.pid)));
+	cr_assert(member_of("a", p.pid)->statm < 0 && registry_has_room(&b.registry));
+	b.registry.pidfds_most = 4;
+	audit_slot(&b, account("a"), member_slot(account("a"), member_of("a", p.pid)));
+	cr_assert(member_of("a", p.pid)->statm >= 0);
+	end(p.pid);
+	is_back("a");
+}
+
 /* A member of another user than the broker, which is no root; and as if by a set-uid bit, it
  * becomes root when it is told. */
 static void live_as_another(int orders, int answers) __attribute__((noreturn));
