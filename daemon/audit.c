@@ -126,7 +126,7 @@ static void member_suspect(struct broker *b, struct account *a, uint32_t s, cons
 	int64_t excess;
 	if (look->resident > AUDIT_LARGE_PAGES) {
 		if (m->counted && look->low > m->apart)
-			unseen_set(b, a, s, m->unseen + (uint32_t)(look->low - m->apart));
+			unseen_set(b, a, s, (uint32_t)min_u64(m->unseen + (uint64_t)(look->low - m->apart), PAGES_MAX));
 		m->apart = m->counted && look->low > m->apart ? look->low : look->high;
 		m->counted = true;
 		return;
