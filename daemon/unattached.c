@@ -156,39 +156,55 @@ static struct newcomer *newcomer_find(struct unattached *u, int32_t pid)
 	return NULL;
 }
 
-static void process_look(struct broker *b, int32_t pid)
+static void stranger_set(struct unattached *u, int32_t pid, bool stranger)
+{
+	u->stranger[(uint32_t)pid % UNATTACHED_STRANGERS] = stranger ? pid : 0;
+}
+
+/* It has had its time to join. Who is counted with its parent, or is nobody's, is that for some
+ * rounds: it may stay so for ever, and places are few. */
+static void newcomer_end(struct broker *b, struct account *a, struct newcomer *c, int32_t parent)
+{
+	if (count_is_shared(c->pid, parent) || is_broker(a, c->pid))
+		stranger_set(&b->unattached, c->pid, true);
+	else
+		child_enter(b, a, c->pid, c->start_ticks);
+	c->pid = 0;
+}
+
+/* True while it is a newcomer. */
+static bool process_look(struct broker *b, int32_t pid)
 {
 	struct unattached *u = &b->unattached;
 	struct proc_stat st;
 	if (registry_next(b, pid, NULL) || proc_stat(pid, &st) != 0 || st.state == 'Z' || st.state == 'X')
-		return;
+		return false;
 	struct account *a = account_of(b, pid, &st);
-	u->stranger[(uint32_t)pid % UNATTACHED_STRANGERS] = a ? 0 : pid;
+	stranger_set(u, pid, !a);
 	if (!a || pid == getpid())
-		return;
+		return false;
 	struct newcomer *c = newcomer_find(u, pid);
 	if (c && c->start_ticks == st.start_ticks) {
 		c->round = u->round;
-		if (b->now_ns - c->since_ns < UNATTACHED_GRACE_NS || count_is_shared(pid, st.parent) || is_broker(a, pid))
-			return;
-		child_enter(b, a, pid, st.start_ticks);
-		c->pid = 0;
-		return;
+		if (b->now_ns - c->since_ns >= UNATTACHED_GRACE_NS)
+			newcomer_end(b, a, c, st.parent);
+		return c->pid != 0;
 	}
 	c = c ? c : newcomer_find(u, 0);
 	if (!c)
-		return;
+		return false;
 	*c = (struct newcomer){ .pid = pid, .round = u->round, .start_ticks = st.start_ticks, .since_ns = b->now_ns };
 	b->busy_ns = b->now_ns;
+	return true;
 }
 
 /* Those that are not new any more, without waiting for the walk to come to them again. */
 static void newcomers_look(struct broker *b)
 {
 	for (uint32_t i = 0; i < UNATTACHED_NEWCOMERS; i++) {
-		const struct newcomer *c = &b->unattached.newcomer[i];
-		if (c->pid != 0 && b->now_ns - c->since_ns >= UNATTACHED_GRACE_NS)
-			process_look(b, c->pid);
+		struct newcomer *c = &b->unattached.newcomer[i];
+		if (c->pid != 0 && b->now_ns - c->since_ns >= UNATTACHED_GRACE_NS && !process_look(b, c->pid))
+			c->pid = 0;
 	}
 }
 

@@ -25,7 +25,7 @@ struct broker;
 
 #define UNATTACHED_NEWCOMERS 128u
 
-/* Who was nobody's is asked for again in one of so many rounds. */
+/* Who was nobody's, or in its parent's memory, is asked for again in one of so many rounds. */
 #define UNATTACHED_ROUNDS 8u
 #define UNATTACHED_STRANGERS 4096u
 

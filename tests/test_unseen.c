@@ -303,6 +303,26 @@ Test(unseen, a_child_in_its_parents_memory_is_not_counted_twice)
 	cr_assert(used("a") == 0);
 }
 
+static uint32_t newcomers(void)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < UNATTACHED_NEWCOMERS; i++)
+		n += b.unattached.newcomer[i].pid != 0;
+	return n;
+}
+
+/* Places are few, and it may stay in its parent's memory for ever. */
+Test(unseen, a_child_in_its_parents_memory_does_not_keep_a_newcomers_place)
+{
+	struct puppet p = puppet_make("a");
+	char what = 'v';
+	cr_assert(write(p.to, &what, 1) == 1);
+	turn_until(newcomers() == 1);
+	turn_until(newcomers() == 0);
+	cr_assert(account("a")->members == 1);
+	end(p.pid);
+}
+
 Test(unseen, what_is_kept_open_leaves_room_for_who_joins)
 {
 	b.registry.pidfds_most = 2;
