@@ -64,6 +64,7 @@ struct account {
 	struct admission admission;
 	struct warning warning;
 	bool warned; /* it has come up to its warn, and was told */
+	uint64_t command_next_ns[ALERT_LEVEL_N]; /* its command is not run before */
 	uint32_t granted; /* what header.purse must say */
 	uint32_t counted; /* its used, when last seen sound: what observe mode counts for */
 	uint32_t turned_away;

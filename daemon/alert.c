@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/armour.h"
 #include "daemon/broker.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
@@ -57,11 +58,12 @@ static void signals_send(const struct account *a)
 
 /* --- the command --- */
 
-static void command_ask(struct broker *b, const struct account *a, enum alert_level level)
+static void command_ask(struct broker *b, struct account *a, enum alert_level level)
 {
 	char text[HELPER_TEXT_BYTES - 64];
-	if (!a->warning.command[0] || !b->killer.helper)
+	if (!a->warning.command[0] || !b->killer.helper || b->now_ns < a->command_next_ns[level])
 		return;
+	a->command_next_ns[level] = b->now_ns + ALERT_COMMAND_NS;
 	snprintf(text, sizeof text, "%s\n%s\n%llu\n%llu\n%s", a->name, level_name[level],
 		 (unsigned long long)bytes_of(ledger_used(a->ledger)), (unsigned long long)bytes_of(a->policy.limit),
 		 a->warning.command);
@@ -88,6 +90,7 @@ void alert_task(const char *text, int fd)
 	(void)fd;
 	for (size_t i = 0; copy && i < ARRAY_N(names); i++)
 		setenv(names[i], line_take(&rest), 1);
+	armour_leave();
 	alarm(COMMAND_SECONDS);
 	if (copy)
 		execl("/bin/sh", "sh", "-c", rest, NULL);

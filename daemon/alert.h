@@ -20,6 +20,9 @@ void alert_heaps(struct account *a);
 void alert_budget(struct broker *b, struct account *a);
 #define ALERT_PARTS 16u
 
+/* A member may come up to it as often as it likes: its account's command is not run more often. */
+#define ALERT_COMMAND_NS (10000 * 1000000ull)
+
 /* Tells the accounts that have members in watch `w`. */
 void alert_watch(struct broker *b, uint32_t w, enum alert_level level);
 

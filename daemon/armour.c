@@ -19,6 +19,7 @@
 
 #define NICE (-10)
 #define ADJ "-1000" /* the kernel's killer never takes it */
+#define ADJ_USUAL "0"
 
 static void denied_say(const char *what, const char *instead, int error)
 {
@@ -33,13 +34,19 @@ static bool score_is_low(void)
 	return proc_text(proc_file(getpid(), "oom_score_adj"), text, sizeof text) > 0 && text[0] == '-';
 }
 
+static int score_write(const char *score)
+{
+	int fd = openat(proc_descriptor(), "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	int error = fd < 0 || write(fd, score, strlen(score)) != (ssize_t)strlen(score) ? errno : 0;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
 /* A service manager may have lowered it already (OOMScoreAdjust=). */
 static int score_lower(void)
 {
-	int fd = openat(proc_descriptor(), "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	int error = fd < 0 || write(fd, ADJ, sizeof ADJ - 1) != (ssize_t)sizeof ADJ - 1 ? errno : 0;
-	if (fd >= 0)
-		close(fd);
+	int error = score_write(ADJ);
 	return error && score_is_low() ? 0 : error;
 }
 
@@ -48,6 +55,14 @@ void armour_raise(void)
 	bool low = getpriority(PRIO_PROCESS, 0) > NICE;
 	nice_denied = low && setpriority(PRIO_PROCESS, 0, NICE) != 0 ? errno : 0;
 	score_denied = score_lower();
+}
+
+void armour_leave(void)
+{
+	if (getpriority(PRIO_PROCESS, 0) < 0)
+		setpriority(PRIO_PROCESS, 0, 0);
+	if (score_is_low())
+		score_write(ADJ_USUAL);
 }
 
 void armour_say(void)

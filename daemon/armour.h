@@ -9,6 +9,9 @@
 void armour_raise(void);
 void armour_say(void);
 
+/* For a child that runs somebody else's program: it goes first and runs last like everybody's. */
+void armour_leave(void);
+
 /* Locks what is resident of the program, its tables, libc and the stack: not mlockall(2), which
  * would lock tables for 400,000 members and every ledger. What was touched since the last time is
  * locked by the next. 0 or -errno, said once. */
