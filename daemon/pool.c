@@ -24,6 +24,8 @@ uint64_t pool_promised(const struct pool *p)
 uint64_t pool_room(const struct pool *p, uint32_t i)
 {
 	const struct pool_account *a = &p->account[i];
+	if (p->limit == PAGES_MAX) /* not used up, whatever an observer maps and never touches */
+		return PAGES_MAX;
 	uint64_t promised = pool_promised(p), own = a->guarantee > a->granted ? a->guarantee - a->granted : 0;
 	/* Others may hold what has only been guaranteed to it since: then that is not there yet. */
 	return p->limit > promised - own ? p->limit - (promised - own) : 0;

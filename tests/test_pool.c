@@ -49,6 +49,8 @@ static const struct row rows[] = {
 	{ "without a limit, one page over the pool", 1600, { { PAGES_MAX, 0, 1500, 0, false } }, 101, REASON_POOL, 0, 1 },
 	{ "without any bound a purse still ends", PAGES_MAX, { { PAGES_MAX, 0, PAGES_MAX - 5, 0, false } }, 6,
 	  REASON_LIMIT, 0, 0 },
+	{ "a pool without end is not used up by one that observes", PAGES_MAX,
+	  { { 1600, 0, 0, 0, false }, { PAGES_MAX, 0, PAGES_MAX, PAGES_MAX, true } }, 1600, REASON_NONE, 1600, 0 },
 	{ "all of it at once", PAGES_MAX, { { PAGES_MAX, 0, 0, 0, false } }, PAGES_MAX, REASON_NONE, PAGES_MAX, 0 },
 };
 
