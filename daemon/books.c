@@ -18,11 +18,11 @@ int books_create(int *ret_fd, struct books **ret)
 	int fd = memfd_create("solvent-books", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -errno;
-	const struct books header = { .magic = BOOKS_MAGIC, .version = BOOKS_VERSION, .accounts = BOOKS_ACCOUNTS };
+	const struct books_head head = { .magic = BOOKS_MAGIC, .version = BOOKS_VERSION, .accounts = BOOKS_ACCOUNTS };
 	struct books *b;
 	int error = fchmod(fd, 0600) != 0 || ftruncate(fd, sizeof *b) != 0 ||
 		    fcntl(fd, F_ADD_SEALS, BOOKS_SEALS) != 0 ||
-		    pwrite(fd, &header, offsetof(struct books, book), 0) < 0 ? -errno : books_map(fd, &b);
+		    pwrite(fd, &head, sizeof head, 0) < 0 ? -errno : books_map(fd, &b);
 	if (error) {
 		close(fd);
 		return error;
@@ -43,7 +43,8 @@ static bool book_is_whole(const struct book *book)
 
 static bool books_are_ours(const struct books *b)
 {
-	bool whole = b->magic == BOOKS_MAGIC && b->version == BOOKS_VERSION && b->accounts == BOOKS_ACCOUNTS;
+	const struct books_head *h = &b->head;
+	bool whole = h->magic == BOOKS_MAGIC && h->version == BOOKS_VERSION && h->accounts == BOOKS_ACCOUNTS;
 	for (uint32_t i = 0; whole && i < BOOKS_ACCOUNTS; i++)
 		whole = book_is_whole(&b->book[i]);
 	return whole;

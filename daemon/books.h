@@ -36,10 +36,14 @@ struct book_frozen {
 	uint64_t start_ticks;
 };
 
-struct books {
+struct books_head {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t accounts; /* BOOKS_ACCOUNTS */
+};
+
+struct books {
+	struct books_head head;
 	struct book book[BOOKS_ACCOUNTS];
 	struct book_frozen frozen[BOOKS_FROZEN];
 	/* Who is watched in each slot, in one word; 0: nobody. Its pages are there once they are used. */

@@ -327,6 +327,19 @@ fuser_of() {
 	grep -qx 'CapPrm:[[:space:]]*0000000000884024' "/proc/$broker/status"
 }
 
+@test "what a broker locks in memory is at most 2 MiB, with members and a watch" {
+	printf 'watch { }\nrule { unmanaged = true over = 16G action = kill }\n' >>"$config"
+	broker
+	for _ in $(seq 10); do
+		member a 10
+	done
+	sleep 2 # until it has locked, and has looked at all of them
+	locked_kb=$(awk '/^VmLck:/ { print $2 }' "/proc/$broker/status")
+	echo "$locked_kb kB"
+	[ "$locked_kb" != 0 ] || skip "nothing may be locked here"
+	[ "$locked_kb" -le 2048 ]
+}
+
 @test "a broker that is killed is succeeded by one that knows the members" {
 	broker
 	member a 1000
