@@ -33,7 +33,7 @@ CC := clang
 endif
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
-        -Wundef -Wvla -Wframe-larger-than=65536 -Wimplicit-fallthrough -Wwrite-strings -Wformat=2
+        -Wundef -Wvla -Wframe-larger-than=262144 -Wimplicit-fallthrough -Wwrite-strings -Wformat=2
 # -mcx16: the ledger's transfers are 16-byte compare-and-swaps (reserve/purse.c).
 MACHINE := $(if $(filter x86_64%,$(shell uname -m)),-mcx16)
 override CPPFLAGS += -I. -D_GNU_SOURCE -DSOLVENT_VERSION='"$(VERSION)"' -DSOLVENT_LIBDIR='"$(libdir)/$(NAME)"' \
