@@ -54,9 +54,8 @@ static bool skipped; /* a purge, for that */
 
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	uint32_t parts; /* that this thread is in; a handler may have interrupted one */
-	bool whole;
-	bool locked;	  /* `whole` is ours */
-	bool forked;	  /* between purge_before_fork and the end of it */
+	bool whole;	  /* from whole_begin to whole_end; a fork is in between, too */
+	bool locked;	  /* the lock is ours */
 	struct cell *met; /* an arena that somebody else was purging */
 	uint64_t signals; /* those that were blocked before */
 } here;
@@ -131,6 +130,7 @@ static void whole_begin(void)
 	uint64_t signals = signals_block();
 	enum lock_result result = lock_take(&whole);
 	here.signals = signals;
+	here.whole = true;
 	here.locked = result != LOCK_NOT_TAKEN;
 	if (result == LOCK_INHERITED) /* a child of vfork that was killed: it did not fork with it */
 		__atomic_store_n(&forking, false, __ATOMIC_RELAXED);
@@ -140,7 +140,7 @@ static void whole_end(void)
 {
 	if (here.locked)
 		lock_release(&whole);
-	here.locked = false;
+	here.whole = here.locked = false;
 	signals_restore(here.signals);
 }
 
@@ -176,7 +176,6 @@ void purge_arenas(bool cached)
 	void *tsd = cached ? arenas_cached() : NULL;
 	int waits = 0;
 	whole_begin();
-	here.whole = true;
 	if (tsd)
 		je_tcache_flush(tsd);
 	unsigned n = je_narenas_total_get();
@@ -186,7 +185,6 @@ void purge_arenas(bool cached)
 		if (arena)
 			arena_decay_whole(arena, &waits);
 	}
-	here.whole = false;
 	whole_end();
 }
 
@@ -204,10 +202,8 @@ void __wrap_je_arena_destroy(void *tsd, void *arena)
 {
 	int waits = 0;
 	whole_begin();
-	here.whole = true;
 	arena_decay_whole(arena, &waits);
 	__real_je_arena_destroy(tsd, arena);
-	here.whole = false;
 	whole_end();
 }
 
@@ -229,20 +225,18 @@ void purge_before_fork(void)
 		if (is_running(c))
 			part_give_up(c);
 	}
-	here.forked = true;
 }
 
 void purge_after_fork(void)
 {
-	if (here.forked)
+	if (here.whole)
 		__atomic_store_n(&forking, false, __ATOMIC_RELEASE);
 }
 
 void purge_made_up(void)
 {
-	if (!here.forked)
+	if (!here.whole)
 		return;
-	here.forked = false;
 	whole_end();
 	if (__atomic_exchange_n(&skipped, false, __ATOMIC_RELAXED))
 		purge_arenas(false);
@@ -255,7 +249,7 @@ void purge_child(void)
 	for (struct cell *c = cells; c < cells + CELLS; c++)
 		if (c->running != 0) /* or its page would be copied */
 			c->running = 0;
-	if (here.forked)
+	if (here.whole)
 		signals_restore(here.signals);
-	here.forked = here.locked = false;
+	here.whole = here.locked = false;
 }
