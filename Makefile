@@ -12,7 +12,8 @@ prefix     ?= /usr/local
 bindir     ?= $(prefix)/bin
 sbindir    ?= $(prefix)/sbin
 libdir     ?= $(prefix)/lib
-sysconfdir ?= $(prefix)/etc
+includedir ?= $(prefix)/include
+sysconfdir ?= /etc
 mandir     ?= $(prefix)/share/man
 unitdir    ?= $(libdir)/systemd/system
 DESTDIR    ?=
@@ -207,7 +208,7 @@ fuzz: packages-proofs
 	$(Q)tests/fuzz.sh
 fuzzers: $(FUZZERS)
 
-# What it costs, beside its peers: an hour or two, on a machine that does nothing else.
+# What it costs, beside its peers: half an hour to an hour, on a machine that does nothing else.
 bench: packages-bench
 	$(Q)$(MAKE) -s --no-print-directory all $(BENCH)
 	$(Q)tests/bench/bench.py --build $(BUILD) $(BENCH_OPTIONS) $(BENCH_GROUPS)
@@ -254,7 +255,9 @@ install: all
 	$(INSTALL) -D -m 755 $(BUILD)/$(NAME)d $(DESTDIR)$(sbindir)/$(NAME)d
 	$(INSTALL) -D -m 755 $(BUILD)/$(NAME)  $(DESTDIR)$(bindir)/$(NAME)
 	for p in docs/*.[1578]; do $(INSTALL) -D -m 644 $$p $(DESTDIR)$(mandir)/man$${p##*.}/$${p##*/} || exit 1; done
-	$(INSTALL) -D -m 644 dist/solvent.conf $(DESTDIR)$(sysconfdir)/$(NAME)/solvent.conf
+	$(INSTALL) -D -m 644 include/solvent/solvent.h $(DESTDIR)$(includedir)/$(NAME)/solvent.h
+	test -e $(DESTDIR)$(sysconfdir)/$(NAME)/solvent.conf || \
+	  $(INSTALL) -D -m 644 dist/solvent.conf $(DESTDIR)$(sysconfdir)/$(NAME)/solvent.conf
 	mkdir -p $(DESTDIR)$(unitdir)
 	sed 's,@sbindir@,$(sbindir),; s,@sysconfdir@,$(sysconfdir),' dist/solventd.service >$(DESTDIR)$(unitdir)/solventd.service
 
@@ -275,7 +278,7 @@ help:
 	@echo 'make model      every order of steps of the ledger protocol, with spin: MODEL=quick|ci|full'
 	@echo 'make bench      what it costs beside its peers: BENCH_GROUPS="calls redis" BENCH_SUITE=DIR'
 	@echo 'make arena      who is killed when memory runs out, beside its peers: ARENA="basic fast" ARENA_RUNS=20'
-	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= sysconfdir= mandir='
+	@echo 'make install    DESTDIR= prefix= bindir= sbindir= libdir= includedir= sysconfdir= mandir= unitdir='
 	@echo 'make clean      MODE=release|debug|trap|asan|tsan|inject|fuzz chooses a build tree'
 
 ifndef V
