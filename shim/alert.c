@@ -50,7 +50,8 @@ static int waiter_start(void)
 
 void alert_child(void)
 {
-	callback = NULL;
+	if (callback) /* what is written to is copied */
+		callback = NULL;
 }
 
 SHIM_EXPORT int solvent_on_alert(solvent_alert_fn *function, void *with)

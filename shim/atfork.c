@@ -14,6 +14,7 @@
 #include "shim/fork.h"
 #include "shim/heap.h"
 #include "shim/purge.h"
+#include "shim/self.h"
 #include "shim/tables.h"
 #include "shim/vmas.h"
 
@@ -23,12 +24,10 @@ static struct {
 
 /* What was decided before, for those who come after. Where two threads fork at once both write
  * the same. */
-static bool alone;
-
 static void before(void)
 {
-	alone = __libc_single_threaded;
-	if (alone)
+	self.forks_alone = __libc_single_threaded;
+	if (self.forks_alone)
 		return;
 	purge_before_fork();
 	jemalloc.prepare();
@@ -36,7 +35,7 @@ static void before(void)
 
 static void in_parent(void)
 {
-	if (alone)
+	if (self.forks_alone)
 		return;
 	purge_after_fork();
 	jemalloc.parent();
@@ -45,7 +44,7 @@ static void in_parent(void)
 
 static void in_child(void)
 {
-	if (alone)
+	if (self.forks_alone)
 		return;
 	jemalloc.child();
 	heap_child();

@@ -23,18 +23,13 @@
 #include "shim/raw.h"
 #include "shim/self.h"
 
-#define FORKS 16 /* under way at once; a child beyond that pays when it wakes */
 /* For how long a charge and a fork wait for each other: both may wait 2 s for the slot lock and
  * 2 s for the broker, and no longer. */
 #define FORK_YIELDS 1000u
 #define FORK_PAUSE_NS 100000L
 #define FORK_LOOKS 51000u
 
-/* begun:32 | covered:32, in one word so that "is there an embryo for each" is one load. */
-static uint64_t forks;
-#define FORK_BEGUN (1ull << 32)
-/* generation:32 | slot + 1:32 of each embryo that is being forked into; 0: no entry. */
-static uint64_t fork_embryo[FORKS];
+#define FORK_BEGUN (1ull << 32) /* of self.forks */
 
 static __thread __attribute__((tls_model("initial-exec"))) struct {
 	uint16_t depth;  /* charges this thread is in the middle of (a handler nests) */
@@ -45,16 +40,11 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 
 /* What was returned to the account and had to be fetched again at once, how often in a row. A
  * program that maps and unmaps a gigabyte in turn keeps it as slack after some turns: others who
- * need it take it all the same (reserve/gather.c:sweep, daemon/funds.c). Written under the slot
- * lock; relaxed where it is read without: a turn sooner or later. */
+ * need it take it all the same (reserve/gather.c:sweep, daemon/funds.c). Counted in self.regrets, under
+ * the slot lock; relaxed where it is read without: a turn sooner or later. */
 #define REGRETS_ENOUGH 8u
-static uint32_t regrets;
-static bool trimmed;
 
 /* --- the fork window --- */
-
-/* Charges that a handler jumped out of: they never end. */
-static uint32_t abandoned;
 
 /* Between two looks. False when it has been long enough. */
 static bool fork_pause(unsigned look)
@@ -71,7 +61,7 @@ static bool fork_pause(unsigned look)
  * and pairs with the release in charge_fork_cover: who sees it covered sees the entry. */
 static bool forks_are_covered(void)
 {
-	uint64_t now = __atomic_load_n(&forks, __ATOMIC_SEQ_CST);
+	uint64_t now = __atomic_load_n(&self.forks, __ATOMIC_SEQ_CST);
 	return now >> 32 == (uint32_t)now;
 }
 
@@ -128,7 +118,7 @@ static enum refusal_reason embryos_fund(uint64_t pages)
 	struct gather g = self_gather();
 	enum refusal_reason reason = REASON_NONE;
 	for (int i = 0; i < FORKS && reason == REASON_NONE; i++)
-		reason = embryo_fund(&g, __atomic_load_n(&fork_embryo[i], __ATOMIC_ACQUIRE), pages);
+		reason = embryo_fund(&g, __atomic_load_n(&self.fork_embryo[i], __ATOMIC_ACQUIRE), pages);
 	self_unlock(&lock);
 	return reason;
 }
@@ -137,12 +127,12 @@ uint64_t charge_fork_begin(void)
 {
 	/* Sequentially consistent on both sides: a charge raises `mine`'s inflight and then
 	 * looks at `forks`, we raise `forks` and then look at inflight; one sees the other. */
-	__atomic_fetch_add(&forks, FORK_BEGUN, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&self.forks, FORK_BEGUN, __ATOMIC_SEQ_CST);
 	uint64_t now = __atomic_load_n(&self.mine, __ATOMIC_SEQ_CST);
-	uint32_t expected = here.depth + __atomic_load_n(&abandoned, __ATOMIC_RELAXED);
+	uint32_t expected = here.depth + __atomic_load_n(&self.abandoned, __ATOMIC_RELAXED);
 	for (unsigned look = 0; SELF_MINE_INFLIGHT(now) > expected; look++) {
 		if (!fork_pause(look)) {
-			__atomic_store_n(&abandoned, SELF_MINE_INFLIGHT(now) - here.depth, __ATOMIC_RELAXED);
+			__atomic_store_n(&self.abandoned, SELF_MINE_INFLIGHT(now) - here.depth, __ATOMIC_RELAXED);
 			break;
 		}
 		now = __atomic_load_n(&self.mine, __ATOMIC_SEQ_CST);
@@ -155,20 +145,20 @@ void charge_fork_cover(const struct embryo *e)
 	uint64_t entry = (uint64_t)e->generation << 32 | (e->slot + 1);
 	for (int i = 0; i < FORKS && here.entry == 0; i++) {
 		uint64_t empty = 0;
-		if (__atomic_compare_exchange_n(&fork_embryo[i], &empty, entry, false, __ATOMIC_ACQ_REL,
+		if (__atomic_compare_exchange_n(&self.fork_embryo[i], &empty, entry, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED))
 			here.entry = (int8_t)(i + 1);
 	}
 	/* Release: pairs with forks_are_covered. */
-	__atomic_fetch_add(&forks, 1, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&self.forks, 1, __ATOMIC_RELEASE);
 	here.covered = true;
 }
 
 void charge_fork_end(void)
 {
 	if (here.entry)
-		__atomic_store_n(&fork_embryo[here.entry - 1], 0, __ATOMIC_RELEASE);
-	__atomic_fetch_sub(&forks, FORK_BEGUN + here.covered, __ATOMIC_RELEASE);
+		__atomic_store_n(&self.fork_embryo[here.entry - 1], 0, __ATOMIC_RELEASE);
+	__atomic_fetch_sub(&self.forks, FORK_BEGUN + here.covered, __ATOMIC_RELEASE);
 	here.entry = 0;
 	here.covered = false;
 }
@@ -176,11 +166,11 @@ void charge_fork_end(void)
 void charge_child_reset(uint64_t pages)
 {
 	self.mine = pages | here.depth * SELF_INFLIGHT_ONE;
-	memset(fork_embryo, 0, sizeof fork_embryo);
-	forks = 0;
-	abandoned = 0;
-	trimmed = false;
-	regrets = 0;
+	memset(self.fork_embryo, 0, sizeof self.fork_embryo);
+	self.forks = 0;
+	self.abandoned = 0;
+	self.trimmed = false;
+	self.regrets = 0;
 	here.entry = 0;
 	here.covered = false;
 }
@@ -190,11 +180,11 @@ void charge_child_reset(uint64_t pages)
 static void trim(void)
 {
 	struct self_lock lock;
-	if (__atomic_load_n(&regrets, __ATOMIC_RELAXED) >= REGRETS_ENOUGH || !self_lock(&lock))
+	if (__atomic_load_n(&self.regrets, __ATOMIC_RELAXED) >= REGRETS_ENOUGH || !self_lock(&lock))
 		return;
 	struct gather g = self_gather();
 	gather_trim(&g);
-	trimmed = true;
+	self.trimmed = true;
 	self_unlock(&lock);
 }
 
@@ -205,8 +195,8 @@ static enum refusal_reason take_slow(uint64_t pages)
 		return REASON_BROKER;
 	struct gather g = self_gather();
 	enum refusal_reason reason = gather_take(&g, pages);
-	__atomic_store_n(&regrets, trimmed ? regrets + 1 : 0, __ATOMIC_RELAXED);
-	trimmed = false;
+	__atomic_store_n(&self.regrets, self.trimmed ? self.regrets + 1 : 0, __ATOMIC_RELAXED);
+	self.trimmed = false;
 	self_unlock(&lock);
 	return reason;
 }
@@ -240,7 +230,7 @@ void charge_categories_start(void)
 static enum refusal_reason take_in_window(uint64_t pages)
 {
 	enum refusal_reason reason = REASON_NONE;
-	if (unlikely(__atomic_load_n(&forks, __ATOMIC_SEQ_CST) != 0))
+	if (unlikely(__atomic_load_n(&self.forks, __ATOMIC_SEQ_CST) != 0))
 		reason = embryos_fund(pages);
 	if (reason == REASON_NONE)
 		reason = take_counted(pages);

@@ -255,11 +255,9 @@ long map_mremap(void *old, size_t old_bytes, size_t new_bytes, int flags, void *
 
 /* The break is one number: two threads that move it at once would each pay for the other's
  * half. */
-static struct lock break_lock;
-
 void map_child(void)
 {
-	break_lock.word = 0;
+	self.break_lock.word = 0;
 }
 
 static uintptr_t page_up(uintptr_t addr)
@@ -339,9 +337,9 @@ static uintptr_t break_to(uintptr_t end, intptr_t increment, uintptr_t *ret_befo
 	uintptr_t now = 0;
 	*ret_reason = REASON_NONE;
 	uint64_t signals = signals_block();
-	if (lock_take(&break_lock) != LOCK_NOT_TAKEN) {
+	if (lock_take(&self.break_lock) != LOCK_NOT_TAKEN) {
 		now = break_locked(end, increment, ret_before, ret_reason);
-		lock_release(&break_lock);
+		lock_release(&self.break_lock);
 	} else {
 		*ret_before = break_call(0);
 	}

@@ -15,8 +15,6 @@
 
 struct self self;
 
-static struct lock slot_lock;
-
 /* Taken over from a child of vfork that was killed while it acted in our slot's name: what it
  * left open is settled first. */
 bool self_lock(struct self_lock *ret)
@@ -24,7 +22,7 @@ bool self_lock(struct self_lock *ret)
 	if (self_is_buried())
 		return false;
 	ret->signals = signals_block();
-	enum lock_result result = lock_take(&slot_lock);
+	enum lock_result result = lock_take(&self.slot_lock);
 	if (result == LOCK_INHERITED) {
 		transfer_settle(self.ledger, self.slot);
 		object_settle(self.ledger, self.slot);
@@ -37,7 +35,7 @@ bool self_lock(struct self_lock *ret)
 /* The slot's intent is closed before. */
 void self_unlock(const struct self_lock *lock)
 {
-	lock_release(&slot_lock);
+	lock_release(&self.slot_lock);
 	signals_restore(lock->signals);
 }
 
@@ -125,7 +123,7 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 void self_become_child(const struct embryo *e)
 {
 	uint64_t pages = SELF_MINE_PAGES(self.mine);
-	slot_lock.word = 0; /* its holder, if any, stayed in the parent */
+	self.slot_lock.word = 0; /* its holder, if any, stayed in the parent */
 	map_child();
 	alert_child();
 	charge_child_reset(pages);

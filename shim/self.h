@@ -7,6 +7,7 @@
 #include "reserve/embryo.h"
 #include "reserve/gather.h"
 #include "reserve/ledger.h"
+#include "shim/lock.h"
 
 enum self_state {
 	SELF_EARLY,  /* before our constructor: charges are counted, nothing is refused */
@@ -15,6 +16,10 @@ enum self_state {
 	SELF_STATE_N
 };
 
+#define FORKS 16 /* under way at once; a child beyond that pays when it wakes */
+
+/* All that is written to at every fork, in the parent or in the child, is in here: the page it lies in
+ * is copied each time. */
 struct self {
 	enum self_state state;
 	uint32_t slot;
@@ -31,10 +36,20 @@ struct self {
 	int32_t pid;        /* as this process sees itself */
 	int32_t broker_pid; /* as the broker sees it; differs in another pid namespace */
 	bool may_be_open;   /* the policy where there is no broker (ENV_NO_BROKER) */
+	struct lock slot_lock, break_lock; /* shim/self.c, shim/remap.c */
+	/* Of shim/charge.c. Forks under way, begun:32 | covered:32, in one word so that "is there an embryo
+	 * for each" is one load; generation:32 | slot + 1:32 of each embryo that is being forked into, 0: no
+	 * entry; charges that a handler jumped out of, which never end; how often in a row what had been
+	 * returned was fetched again, and whether something was. */
+	uint64_t forks, fork_embryo[FORKS];
+	uint32_t abandoned, regrets;
+	bool trimmed;
+	bool forks_alone; /* shim/atfork.c */
 	char account[ACCOUNT_NAME_BYTES];
 	char socket[108];
-};
+} __attribute__((aligned(512))); /* in one page, as far as 512 bytes reach */
 
+_Static_assert(sizeof(struct self) == 512, "all of it in one page");
 extern struct self self;
 
 #define SELF_MINE_PAGES(word) ((word) & ((1ull << 48) - 1))

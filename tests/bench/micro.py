@@ -47,7 +47,7 @@ CALLS = [
     ("map-1t-none", "mmap + munmap 1 TiB PROT_NONE", ["bare", "solvent"], [Bound("bare", most=1.25)]),
     ("protect", "mprotect 64 KiB, there and back", KERNEL, []),
     ("share-64k", "mmap + munmap 64 KiB shared", KERNEL, []),
-    ("fork-small", "fork + exit + wait, small", KERNEL + ["jemalloc"], []),
+    ("fork-small", "fork + exit + wait, small", KERNEL + ["jemalloc"], [Bound("bare", more=60e3)]),
     ("fork-10m", "fork + exit + wait, 10 MiB", KERNEL, []),
     ("fork-160m", "fork + exit + wait, 160 MiB", KERNEL, [Bound("bare", most=1.10)]),
     ("fork-1000m", "fork + exit + wait, 1,000 MiB", KERNEL, [Bound("bare", most=1.03)]),
