@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "include/protocol.h"
@@ -31,13 +32,27 @@ static const struct variable {
 	{ ENV_NO_BROKER, variable_no_broker, sizeof variable_no_broker },
 };
 
-static const char *value_in(char *const envp[], const char *name)
+static char *value_in(char *const envp[], const char *name)
 {
 	size_t n = strlen(name);
 	for (; envp && *envp; envp++)
 		if (strncmp(*envp, name, n) == 0 && (*envp)[n] == '=')
 			return *envp + n + 1;
 	return NULL;
+}
+
+/* Where the kernel put argc and argv, and behind them the environment (System V ABI, AMD64, 3.4.1). */
+extern const void *__libc_stack_end;
+
+static char *const *environment_given(void)
+{
+	const long *argc = __libc_stack_end;
+	return (char *const *)(argc + 1) + *argc + 1;
+}
+
+char *environment_early(const char *name)
+{
+	return getauxval(AT_SECURE) ? NULL : value_in(environ ? environ : environment_given(), name);
 }
 
 /* --- which library we are --- */

@@ -6,6 +6,10 @@
 
 #include <stddef.h>
 
+/* As secure_getenv(3), also before libc has an environment: it gets one in its constructor, which runs
+ * after ours. */
+char *environment_early(const char *name);
+
 /* Keeps what the environment says now of LD_PRELOAD and SOLVENT_*. For the constructor. */
 void environment_remember(void);
 

@@ -27,6 +27,7 @@
 #include "shim/arenas.h"
 #include "shim/charge.h"
 #include "shim/door.h"
+#include "shim/environment.h"
 #include "shim/handler.h"
 #include "shim/map.h"
 #include "shim/marks.h"
@@ -287,7 +288,7 @@ char *heap_door_getenv(const char *name);
 char *heap_door_getenv(const char *name)
 {
 	je_opt_cache_oblivious = false;
-	return secure_getenv(name);
+	return environment_early(name);
 }
 
 /* jemalloc starts its background threads, if it is told to, with the next pthread_create
