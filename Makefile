@@ -95,13 +95,13 @@ WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc je_tcache_cleanup je_
 TREE_BYTES := $(shell nm -S $(JEMALLOC) 2>/dev/null | sed -n 's/^[0-9a-f]* \([0-9a-f]*\) B je_arena_emap_global$$/0x\1/p')
 $(BUILD)/shim/tables.o: override CPPFLAGS += -DJEMALLOC_TREE_BYTES=$(TREE_BYTES)
 $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map shim/retarget.sh
-	$(Q)$(LINK) -shared -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
+	$(Q)$(LINK) -shared -static-libgcc -Wl,--as-needed -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
 	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@.linked $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
 	$(if $(DIRECTLY),$(Q)shim/retarget.sh $@.linked)
 	$(Q)mv $@.linked $@
 
 $(TESTS): %: %.o $(TESTABLE)
-	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion)
+	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS) $(CLI_LIBS) $$($(PKG_CONFIG) --libs criterion) -lm
 # Something may happen at every crash point (reserve/crash.h) of what is linked with these.
 POINTED := $(patsubst $(BUILD)/%,$(BUILD)/points/%,$(RESERVE) $(filter-out %/main.o,$(DAEMON)))
 $(filter-out %/stress_crash,$(STRESS)): %: %.o $(RESERVE)
