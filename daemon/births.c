@@ -362,6 +362,8 @@ static void slot_look(struct broker *b, struct account *a, uint32_t s, bool inhe
 
 void births_look(struct broker *b, struct account *a, bool inherited)
 {
+	if (births_have_rung(a))
+		b->busy_ns = b->now_ns; /* whoever it was: others will come as soon */
 	a->births = __atomic_load_n(&a->ledger->header.births, __ATOMIC_ACQUIRE);
 	a->doubts = 0;
 	memset(a->parent, 0, sizeof a->parent);

@@ -159,7 +159,7 @@ static bool has_unfinished(const struct account *a)
 
 static bool has_life(const struct account *a)
 {
-	return a->members > 0 || has_unfinished(a);
+	return a->members > 0 || has_unfinished(a) || (!a->damaged && births_have_rung(a));
 }
 
 /* Does its charge move, or is there somebody whose death only looking will show? */

@@ -210,7 +210,7 @@ static void on_event(struct loop *l, uint32_t source)
 		break;
 	case SOURCE_DEATHS:
 		registry_hear(l->broker);
-		settle_all(l->broker);
+		settle_deaths(l->broker);
 		break;
 	case SOURCE_SIGNALS:
 		on_signal(l);

@@ -60,7 +60,8 @@ static void embryos_settle(struct broker *b, struct account *a, uint32_t s)
 static bool is_parent(const struct account *a, uint32_t s)
 {
 	return __atomic_load_n(&a->ledger->slot[s].embryos, __ATOMIC_ACQUIRE) != 0 ||
-	       (a->parent[s / 64] >> s % 64 & 1) || births_have_rung(a);
+	       (a->parent[s / 64] >> s % 64 & 1) ||
+	       (births_have_rung(a) && embryo_next(a->ledger, s, 0) < LEDGER_SLOTS);
 }
 
 static void dying_reap(struct broker *b, struct account *a, uint32_t s)
@@ -108,12 +109,12 @@ static void dying_strike(struct account *a)
 
 /* Must every slot be looked at? Deaths alone do not ask for it, unless one of the dead was a
  * parent: the newborn must be known before its embryos are given up. */
-static bool look_is_due(const struct account *a)
+static bool parent_is_dying(const struct account *a)
 {
-	bool due = births_are_due(a);
-	for (uint32_t at = a->dying; at && !due; at = a->member[at - 1].queue)
-		due = is_parent(a, at - 1);
-	return due;
+	for (uint32_t at = a->dying; at; at = a->member[at - 1].queue)
+		if (is_parent(a, at - 1))
+			return true;
+	return false;
 }
 
 /* Pages that a parent gave an embryo which was being buried, and then died (reserve/gather.c
@@ -158,13 +159,13 @@ void settle_empty(struct broker *b, struct account *a)
 		account_sweep(a);
 }
 
-void settle_account(struct broker *b, struct account *a, bool inherited)
+static void account_settle(struct broker *b, struct account *a, bool look, bool inherited)
 {
 	if (a->damaged) {
 		dying_strike(a);
 		return;
 	}
-	if (inherited || look_is_due(a))
+	if (look)
 		births_look(b, a, inherited); /* model: look */
 	if (!a->damaged)
 		orphans_place(b, a);
@@ -183,12 +184,26 @@ void settle_account(struct broker *b, struct account *a, bool inherited)
 		settle_empty(b, a);
 }
 
+void settle_account(struct broker *b, struct account *a, bool inherited)
+{
+	account_settle(b, a, inherited || (!a->damaged && (births_are_due(a) || parent_is_dying(a))), inherited);
+}
+
 void settle_all(struct broker *b)
 {
 	for (uint32_t i = 0; i < b->places; i++) {
 		struct account *a = &b->account[i];
 		if (a->ledger && (a->dying > 0 || (!a->damaged && births_are_due(a))))
 			settle_account(b, a, false);
+	}
+}
+
+void settle_deaths(struct broker *b)
+{
+	for (uint32_t i = 0; i < b->places; i++) {
+		struct account *a = &b->account[i];
+		if (a->ledger && a->dying > 0)
+			account_settle(b, a, !a->damaged && parent_is_dying(a), false);
 	}
 }
 

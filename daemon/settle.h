@@ -8,8 +8,9 @@
 struct broker;
 
 /* Finds the newborn, places the orphans, reaps the dying, and checks an account nobody is
- * left in. Of the dying, those that there is time for: the rest next time. Harmless when there is nothing to do, and when the account is damaged: then its
- * dead are struck off the list and its ledger is left alone. */
+ * left in. Of the dying, those that there is time for: the rest next time. Harmless when there is
+ * nothing to do, and when the account is damaged: then its dead are struck off the list and its
+ * ledger is left alone. */
 void settle_account(struct broker *b, struct account *a, bool inherited);
 
 /* What a death takes: memory that many thousand honest members leave at once is back at once, or the
@@ -27,6 +28,11 @@ void settle_empty(struct broker *b, struct account *a);
 
 /* Every account where somebody died or was born since. */
 void settle_all(struct broker *b);
+
+/* Every account where somebody died. Who was born waits for the tick, unless one of the dead may be the
+ * parent: most children that a server forks for a moment do not live to see it, and a dead one costs
+ * us a tenth of what a living one does, which is asked who it is, watched, and waited for. */
+void settle_deaths(struct broker *b);
 
 /* Settles whatever slot `s` left open, without giving up its charge: its process called
  * execve. Shared objects are dropped, its embryos settled. */

@@ -27,6 +27,6 @@ __attribute__((unused)) static void turn(void)
 	for (int i = 0; i < n; i++)
 		peer_ready(&b, e[i].data.u32);
 	registry_hear(&b);
-	settle_all(&b);
+	settle_deaths(&b);
 	broker_tick(&b);
 }

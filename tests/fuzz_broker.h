@@ -106,7 +106,7 @@ __attribute__((unused)) static uint64_t turn(uint64_t ns)
 	if (world.heard[0] != 0)
 		unattached_hear(&b, -1);
 	registry_hear(&b);
-	settle_all(&b);
+	settle_deaths(&b);
 	broker_tick(&b);
 	world.in_turn = false;
 	return world.spent_ns - before;

@@ -135,9 +135,28 @@ Test(registry, finds_a_child_whose_parent_is_gone)
 	int line;
 	pid_t pid = member("a", 1000, fork_one, &line), child = grandchild(line);
 	end(pid);
-	cr_assert(account("a")->members == 1 && registry_find(&b, account("a"), child));
+	turn_until(account("a")->members == 1 && registry_find(&b, account("a"), child));
 	cr_assert(used("a") == 1000);
 	kill(child, SIGKILL);
+	turn_until(everything_is_back("a"));
+}
+
+/* One that lives for a moment is not asked who it is because somebody else has died. */
+Test(registry, looks_for_the_newborn_when_it_is_time)
+{
+	int lines[2];
+	pid_t other = member("a", 10, NULL, &lines[0]);
+	b.tick_ns = clock_ns(CLOCK_MONOTONIC) + 100 * NS_PER_S;
+	pid_t pid = member("a", 1000, fork_one, &lines[1]), child = grandchild(lines[1]);
+	end(other);
+	cr_assert(account("a")->members == 1 && !registry_find(&b, account("a"), child));
+	b.tick_ns = 0;
+	turn();
+	cr_assert(account("a")->members == 2 && registry_find(&b, account("a"), child));
+	b.tick_ns = clock_ns(CLOCK_MONOTONIC) + 100 * NS_PER_S;
+	kill(child, SIGKILL);
+	end(pid); /* nobody is left whom a tick would be for */
+	b.tick_ns = 0;
 	turn_until(everything_is_back("a"));
 }
 

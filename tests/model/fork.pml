@@ -244,7 +244,9 @@ typedef member_t {
 #define HAS_DIED(s) (member[s].life == WATCHED && kernel[member[s].number] == GONE)
 #define IS_FREE(s) (SLOT_STATE(slot[s].state) == FREE)
 #define HAVE_RUNG (births != bell)
-#define IS_PARENT(s) (slot[s].embryos > 0 || member[s].parent || HAVE_RUNG)
+#define IS_EMBRYO_OF(e, s) (SLOT_STATE(slot[e].state) == EMBRYO && SLOT_OWNER1(slot[e].state) == (s) + 1)
+#define IS_PARENT(s) (slot[s].embryos > 0 || member[s].parent || \
+	(HAVE_RUNG && (IS_EMBRYO_OF(0, s) || IS_EMBRYO_OF(1, s) || IS_EMBRYO_OF(SLOTS - 1, s))))
 
 inline watch(s, who, w, guess)
 {
@@ -433,9 +435,11 @@ turn:
 		od };
 look:
 	atomic {
-		/* settle.c: look_is_due */
-		due = (inherited || doubts || HAVE_RUNG || ORPHANS);
-		do
+		if
+		:: due = (inherited || doubts || HAVE_RUNG || ORPHANS)
+		:: !inherited && top > 0 /* settle.c: settle_deaths */
+		fi;
+		do /* settle.c: parent_is_dying */
 		:: x < top ->
 			if :: IS_PARENT(queue[x]) -> due = 1 :: else fi;
 			x++
