@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A broker inside a test: its loop is turned by hand, so that a test sees it between any
- * two turns. Children may only use tests/peer.h and _exit. */
+ * two turns. Children may only use tests/peer.h and _exit, and are made by tests/fork_tied.h. */
 #pragma once
 
 #include <criterion/criterion.h>
@@ -11,6 +11,7 @@
 
 #include "reserve/purse.h"
 #include "tests/broker_turn.h"
+#include "tests/fork_tied.h"
 #include "tests/peer.h"
 
 static char door_name[64];

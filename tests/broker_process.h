@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "reserve/purse.h"
+#include "tests/fork_tied.h"
 #include "tests/peer.h"
 
 static char home[] = "/tmp/solvent-broker.XXXXXX";
@@ -137,7 +138,7 @@ __attribute__((unused)) static int broker_launch(void)
 	if (pipe(ready) != 0)
 		abort();
 	snprintf(number, sizeof number, "%d", ready[1]);
-	broker = fork();
+	broker = fork_tied();
 	if (broker == 0) {
 		int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
 		close(ready[0]);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "reserve/transfer.h"
+#include "tests/fork_tied.h"
 #include "tests/peer.h"
 
 #define OBJECT_WORDS (LEDGER_OBJECTS / 64)
@@ -257,7 +258,7 @@ static void step_fork(void)
 	uint32_t pages = me->used;
 	if (children >= 2 || !conceive(&e))
 		return;
-	pid_t pid = fork();
+	pid_t pid = fork_untied();
 	if (pid == 0)
 		child_begin(e, pages);
 	if (life->deadly)

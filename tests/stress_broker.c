@@ -69,7 +69,7 @@ static double zero_after_ms(const struct ledger *l)
 /* A process that joins and ends. The answer: 0 or enum status. */
 static int join_once(const char *account)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		int status = peer_join(socket_path, account, &m);
@@ -113,8 +113,10 @@ static void member_step(struct peer_member *m, uint32_t *seed, int *births)
 	default:
 		child = *births > 0 && random_below(seed, 8) == 0 ? peer_fork(m) : -1;
 		*births -= child >= 0;
-		if (child == 0)
+		if (child == 0) {
+			alarm(5); /* nobody may be there any more to kill it; and this moment is as good as any */
 			*seed += (uint32_t)getpid();
+		}
 	}
 }
 
@@ -142,7 +144,7 @@ static void storm(uint32_t members, bool kill_broker)
 	for (uint32_t done = 0; done < members; done += wave, waves++) {
 		pid_t pid[64];
 		for (uint32_t i = 0; i < wave; i++)
-			if ((pid[i] = fork()) == 0)
+			if ((pid[i] = fork_tied()) == 0)
 				member_run(seed + i * 7919 + done);
 		for (uint32_t i = 0; i < wave; i++) {
 			sleep_ms((double)random_below(&seed, 1000) / 1000);
@@ -175,7 +177,7 @@ static void crowd_dies(uint32_t n)
 	if (pipe(line) != 0)
 		abort();
 	for (uint32_t i = 0; i < n; i++) {
-		pid_t pid = fork();
+		pid_t pid = fork_tied();
 		if (pid == 0) {
 			struct peer_member m;
 			bool ok = peer_join(socket_path, "storm", &m) == 0 && peer_take(&m, 1 + i % 50) == REASON_NONE;
@@ -214,13 +216,15 @@ static void restart(void)
 	if (pipe(line) != 0)
 		abort();
 	for (uint32_t i = 0; i < N; i++) {
-		if ((pid[i] = fork()) != 0)
+		if ((pid[i] = fork_tied()) != 0)
 			continue;
 		struct peer_member m;
 		bool ok = peer_join(socket_path, "quiet", &m) == 0 && peer_take(&m, 100 + i) == REASON_NONE;
-		if (i % 4 == 0 && ok && peer_fork(&m) == 0)
+		if (i % 4 == 0 && ok && peer_fork(&m) == 0) {
+			untied_end_soon();
 			for (;;)
 				pause();
+		}
 		if (write(line[1], ok ? "y" : "n", 1) != 1)
 			_exit(1);
 		for (;;)
@@ -303,10 +307,10 @@ static void scribble(double seconds, bool hammer)
 {
 	struct reply_account r;
 	double cpu = broker_cpu_ms(), until = now_ms() + seconds * 1e3;
-	pid_t bad = fork(), good;
+	pid_t bad = fork_tied(), good;
 	if (bad == 0)
 		scribble_run(hammer);
-	if ((good = fork()) == 0)
+	if ((good = fork_tied()) == 0)
 		_exit(neighbour(until));
 	int status = 0, joined;
 	waitpid(good, &status, 0);
@@ -352,7 +356,7 @@ static void flood(void)
 	protocol_address(socket_path, &address, &length);
 	if (pipe(ready) != 0)
 		abort();
-	pid_t crowd = fork();
+	pid_t crowd = fork_tied();
 	if (crowd == 0) {
 		for (int i = 0; i < N; i++) {
 			int fd = socket(AF_UNIX, SOCK_SEQPACKET, 0);
@@ -393,7 +397,7 @@ static void figures(void)
 	double cpu = broker_cpu_ms(), from = now_ms();
 	double *inside = mmap(NULL, sizeof *inside, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (int i = 0; i < N; i++) {
-		pid_t pid = fork();
+		pid_t pid = fork_tied();
 		if (pid == 0) {
 			struct peer_member m;
 			double begun = now_ms();

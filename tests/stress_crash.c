@@ -161,7 +161,6 @@ static void broker_run(bool is_armed, int ready)
 	armed = is_armed;
 	turn_hurry = HURRY;
 	dup2(log_fd, STDERR_FILENO);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (broker_init(&b) != 0)
 		abort();
 	b.now_ns = clock_ns(CLOCK_MONOTONIC) * HURRY;
@@ -188,7 +187,7 @@ static void broker_start(bool is_armed)
 	char byte;
 	if (pipe2(ready, O_CLOEXEC) != 0)
 		abort();
-	broker = fork();
+	broker = fork_tied();
 	if (broker == 0)
 		broker_run(is_armed, ready[1]);
 	close(ready[1]);
@@ -230,14 +229,13 @@ static void member_start(int i, bool is_armed)
 {
 	board->cell[i] = (struct cell){ .account = account_of[i][0] - 'a' };
 	uint64_t its_seed = seed + random_below(1u << 30);
-	pids[i] = fork();
+	pids[i] = fork_tied();
 	if (pids[i] != 0)
 		return;
 	role = MEMBER;
 	armed = is_armed;
 	life = &board->life;
 	me = &board->cell[i];
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close(log_fd);
 	broker_memory_drop();
 	member_live(socket_name, account_of[i], i == 2, its_seed, STEPS);
@@ -505,7 +503,7 @@ static uint32_t feeding_point(uint32_t point)
 
 static void scribble(void)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid != 0)
 		return;
 	struct peer_member m;

@@ -18,6 +18,7 @@
 #include "reserve/ledger.h"
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
+#include "tests/fork_tied.h"
 
 enum { MEMBERS = 4, GRANT = 50000, KILLS = 1500 };
 
@@ -32,10 +33,10 @@ static uint32_t random_below(uint64_t *seed, uint32_t n)
 	return (uint32_t)(*seed >> 11) % n;
 }
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
 	fprintf(stderr, "stress_ledger: %s\n", what);
-	kill(0, SIGKILL);
+	exit(1);
 }
 
 /* A shared object from claim to release, with a death possible anywhere between. */
@@ -94,7 +95,7 @@ static void member_start(int i, uint64_t seed)
 	if (slot < 0)
 		fail("the ledger is full");
 	member[i].slot = (uint32_t)slot;
-	member[i].pid = fork();
+	member[i].pid = fork_tied();
 	if (member[i].pid == 0)
 		member_live((uint32_t)slot, seed | 1);
 }
@@ -141,7 +142,6 @@ int main(int argc, char **argv)
 {
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 20261123;
 	int kills = argc > 2 ? atoi(argv[2]) : KILLS;
-	setpgid(0, 0);
 	l = mmap(NULL, sizeof *l, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (l == MAP_FAILED)
 		return 1;

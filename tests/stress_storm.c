@@ -80,7 +80,7 @@ static void real_run(int a)
 
 static pid_t victim_start(int a, int v, uint32_t seed)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0 && account[a].real)
 		real_run(a);
 	if (pid == 0)
@@ -139,7 +139,6 @@ static void killer_run(int a)
 	pid_t pids[VICTIMS] = { 0 };
 	uint32_t seed = (uint32_t)getpid();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	broker = 0; /* not ours */
 	while (!board->life.stop) {
 		uint32_t v = random_below(&seed, VICTIMS);
@@ -314,7 +313,7 @@ int main(int argc, char **argv)
 		l[a] = view(account[a].name);
 		if (!l[a])
 			return 1;
-		killer[a] = fork();
+		killer[a] = fork_tied();
 		if (killer[a] == 0)
 			killer_run(a);
 	}

@@ -49,7 +49,7 @@ Test(alert, the_command_is_not_ahead_of_everybody)
 		cr_skip_test("only root may be");
 	cr_assert(proc_open("/proc") == 0);
 	cr_assert(pipe(line) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		if (setpriority(PRIO_PROCESS, 0, -10) == 0 && dup2(line[1], 1) == 1)
 			alert_task("a\nbudget\n1\n2\necho $(nice) $SOLVENT_ALERT", -1);

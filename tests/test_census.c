@@ -245,9 +245,9 @@ static pid_t headless_make(int pipes[2][2])
 	int line[2];
 	pid_t pid = 0;
 	cr_assert(pipe(line) == 0 && pipe(pipes[0]) == 0 && pipe(pipes[1]) == 0);
-	pid_t between = fork();
+	pid_t between = fork_tied();
 	if (between == 0) {
-		if (fork() == 0)
+		if (fork_untied() == 0)
 			headless_run(pipes, line[1]);
 		_exit(0);
 	}

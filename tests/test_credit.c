@@ -13,7 +13,7 @@ static struct member *member_make(pid_t *ret_pid)
 	struct peer_member peer;
 	int line[2];
 	cr_assert(pipe(line) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		bool joined = peer_join(door_name, "a", &peer) == 0;
 		_exit(!joined || write(line[1], "x", 1) != 1 || pause());

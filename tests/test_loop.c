@@ -53,7 +53,7 @@ Test(loop, does_not_listen_for_a_while_when_no_descriptor_is_left, .init = begin
 /* Would the next broker find the ledgers? */
 static bool keeps_at_the_end(void)
 {
-	struct keeper keeper = { .pid = fork() };
+	struct keeper keeper = { .pid = fork_tied() };
 	if (keeper.pid == 0)
 		for (;;)
 			pause();

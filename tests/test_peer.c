@@ -138,7 +138,7 @@ Test(peer, makes_room_at_the_cost_of_whoever_takes_most)
 {
 	int line[2];
 	cr_assert(pipe(line) == 0);
-	pid_t quiet = fork();
+	pid_t quiet = fork_tied();
 	if (quiet == 0) { /* one connection that says nothing */
 		if (peer_connect(door_name) < 0 || write(line[1], "y", 1) != 1)
 			_exit(2);
@@ -160,7 +160,7 @@ Test(peer, makes_room_at_the_cost_of_whoever_takes_most)
 
 static int join_in_child(const char *name, uid_t uid)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		if (uid && setuid(uid) != 0)
@@ -173,7 +173,7 @@ static int join_in_child(const char *name, uid_t uid)
 
 Test(peer, joins_by_name_and_gets_what_it_needs)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		if (peer_join(door_name, "a", &m) != 0)
@@ -195,7 +195,7 @@ Test(peer, owes_nothing_that_another_left_in_its_slot)
 	pid_t pid;
 	account("a")->ledger->slot[0].credit = 1000;
 	account("a")->ledger->slot[0].soft = 1000;
-	pid = fork();
+	pid = fork_tied();
 	if (pid == 0) {
 		struct request_join q = { .head = peer_head(OPCODE_JOIN), .account = "a" };
 		struct reply_join r;
@@ -249,7 +249,7 @@ Test(peer, chooses_the_only_account_when_none_is_named)
 /* The same process asks again, as it does after execve. */
 Test(peer, keeps_the_slot_and_the_charge_of_a_process_that_comes_again)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m, again;
 		if (peer_join(door_name, "a", &m) != 0 || peer_take(&m, 700) != REASON_NONE)
@@ -281,7 +281,7 @@ Test(peer, keeps_the_slot_and_the_charge_of_a_process_that_comes_again)
 
 Test(peer, moves_a_process_that_joins_another_account)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m, other;
 		if (peer_join(door_name, "a", &m) != 0 || peer_take(&m, 700) != REASON_NONE ||
@@ -302,7 +302,7 @@ static int take_and_give_in_child(const char *name, uint32_t pages, uint32_t giv
 {
 	int line[2];
 	cr_assert(pipe(line) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		char said = peer_join(door_name, name, &m) != 0 ? 90 : (char)peer_take(&m, pages);
@@ -398,7 +398,7 @@ Test(peer, refuses_nothing_to_an_observed_account)
 
 Test(peer, says_there_is_enough_when_there_is)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		if (peer_join(door_name, "a", &m) != 0)
@@ -476,7 +476,7 @@ static int connection_left(pid_t pid)
 {
 	int line[2];
 	cr_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) == 0);
-	pid_t before = fork();
+	pid_t before = fork_tied();
 	if (before == 0) {
 		descriptor_send(line[1], peer_connect(door_name));
 		pause();
@@ -542,7 +542,7 @@ Test(peer, knows_a_process_by_when_it_began)
 
 Test(peer, lets_a_child_adopt_the_slot_its_parent_conceived)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		struct embryo e;
@@ -551,7 +551,7 @@ Test(peer, lets_a_child_adopt_the_slot_its_parent_conceived)
 		struct gather g = peer_gather(&m);
 		if (embryo_conceive(&g, 300, &e) != REASON_NONE)
 			_exit(2);
-		pid_t child = fork();
+		pid_t child = fork_tied();
 		if (child == 0) {
 			struct request_adopt q = { .head = peer_head(OPCODE_ADOPT), .account = "a", .slot = e.slot,
 						   .generation = e.generation };
@@ -591,14 +591,14 @@ static int adopt_in_child_of_member(uint32_t slot)
 {
 	struct request_adopt q = { .head = peer_head(OPCODE_ADOPT), .account = "a", .slot = slot,
 				   .generation = SLOT_GEN(slot_read(account("a")->ledger, slot)) };
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		struct reply_join r;
 		int status;
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(90);
-		pid_t child = fork();
+		pid_t child = fork_tied();
 		if (child == 0)
 			_exit(peer_question(door_name, &q, sizeof q, &r, sizeof r, NULL));
 		waitpid(child, &status, 0);
@@ -618,7 +618,7 @@ Test(peer, gives_nobody_a_slot_that_is_taken)
 	cr_assert(adopt_in_child_of_member(a->unseen_slot - 1) == STATUS_NOT_MEMBER);
 	turn();
 	cr_assert(!a->damaged && a->member[a->unseen_slot - 1].life == MEMBER_OURS);
-	other = fork();
+	other = fork_tied();
 	if (other == 0)
 		for (;;)
 			pause();
@@ -652,7 +652,7 @@ Test(peer, shows_pool_and_accounts)
 
 Test(peer, hands_out_ledgers_to_read_only)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct request_account q = { .head = peer_head(OPCODE_ACCOUNT), .index = 0 };
 		struct reply_account r;
@@ -675,7 +675,7 @@ Test(peer, shows_others_only_what_they_may_join)
 {
 	if (getuid() != 0)
 		cr_skip_test("only root can be other users");
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct reply_pool p;
 		struct reply_account r;

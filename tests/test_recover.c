@@ -59,7 +59,7 @@ static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
 	int line[2];
 	struct peer_member *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	cr_assert(pipe(line) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		bool ok = peer_join(door_name, name, m) == 0 && peer_take(m, pages) == REASON_NONE;
 		if (write(line[1], ok ? "y" : "n", 1) != 1)
@@ -160,7 +160,7 @@ Test(recover, finds_who_does_not_map_its_ledger)
 	int line[2];
 	struct peer_member *own = mmap(NULL, sizeof *own, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	cr_assert(pipe(line) == 0);
-	pid_t one = fork();
+	pid_t one = fork_tied();
 	if (one == 0) {
 		if (peer_join(door_name, "a", own) == 0 && peer_take(own, 1000) == REASON_NONE)
 			ledger_unmap(own->ledger);
@@ -182,7 +182,7 @@ Test(recover, finds_who_does_not_map_its_ledger)
 Test(recover, does_not_believe_a_ledger_that_names_a_stranger)
 {
 	struct proc_stat st;
-	pid_t stranger = fork();
+	pid_t stranger = fork_tied();
 	if (stranger == 0)
 		for (;;)
 			pause();
@@ -204,7 +204,7 @@ Test(recover, does_not_believe_a_ledger_that_names_a_stranger)
  * shows nothing. */
 Test(recover, gives_up_an_unattached_slot_of_a_stranger)
 {
-	pid_t stranger = fork();
+	pid_t stranger = fork_tied();
 	if (stranger == 0)
 		for (;;)
 			pause();
@@ -451,7 +451,7 @@ Test(recover, lets_nobody_pay_for_a_damaged_account)
 	memset(account("a")->ledger, 0x5a, LEDGER_BYTES);
 	turn_for_ms(60);
 	cr_assert(account("a")->damaged && account("a")->granted == share);
-	pid_t good = fork();
+	pid_t good = fork_tied();
 	if (good == 0) {
 		struct peer_member m;
 		_exit(peer_join(door_name, "b", &m) != 0 ? 1 :
@@ -471,7 +471,7 @@ Test(recover, waits_until_nobody_maps_a_damaged_ledger)
 	int line[2];
 	cr_assert(pipe(line) == 0);
 	/* One that maps it without being a member, as a child nobody was told of would. */
-	pid_t lurker = fork();
+	pid_t lurker = fork_tied();
 	if (lurker == 0) {
 		struct ledger *l;
 		for (char said = ledger_map(account("a")->fd, true, &l) == 0 ? 'y' : 'n'; write(line[1], &said, 1) == 1;)

@@ -9,6 +9,7 @@
 
 #include "reserve/ledger.h"
 #include "reserve/refusal.h"
+#include "tests/fork_tied.h"
 
 TestSuite(refusal, .timeout = 20);
 
@@ -178,7 +179,7 @@ enum { WRITERS = 4, ROUNDS = 60 };
 
 static pid_t writer_start(struct ledger *l, uint64_t seed)
 {
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid != 0)
 		return pid;
 	for (uint64_t i = 0;; i++)

@@ -30,7 +30,7 @@ static pid_t member(const char *name, uint32_t pages, act *then, int *ret_line)
 {
 	int line[2];
 	cr_assert(pipe(line) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		bool ok = peer_join(door_name, name, &m) == 0 && peer_take(&m, pages) == REASON_NONE;
@@ -87,7 +87,7 @@ Test(registry, reaps_who_was_heard_to_die_and_not_settled)
 Test(registry, takes_no_child_of_its_own_for_a_lost_one)
 {
 	int line;
-	pid_t own = fork();
+	pid_t own = fork_tied();
 	if (own == 0)
 		for (;;)
 			pause();
@@ -106,9 +106,11 @@ static pid_t grandchild(int line)
 static bool fork_one(struct peer_member *m, int line)
 {
 	pid_t pid = peer_fork(m);
-	if (pid == 0)
+	if (pid == 0) {
+		untied_end_soon();
 		for (;;)
 			pause();
+	}
 	char said = SAY_OK;
 	return pid > 0 && write(line, &said, 1) == 1 && write(line, &pid, sizeof pid) == sizeof pid;
 }
@@ -207,7 +209,7 @@ static bool conceive_below(struct peer_member *m, int line)
 	int status;
 	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
 		return false;
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		while (SLOT_STATE(slot_read(m->ledger, 0)) != SLOT_FREE)
 			pause_ms(1);
@@ -255,7 +257,7 @@ static bool fork_in_silence(struct peer_member *m, int line)
 	struct gather g = peer_gather(m);
 	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
 		return false;
-	pid_t pid = fork();
+	pid_t pid = fork_untied();
 	if (pid == 0) {
 		char said = SAY_OK;
 		wait_until_told(1);
@@ -313,7 +315,7 @@ static bool execute_inside_fork(struct peer_member *m, int line)
 	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
 		return false;
 	pause_ms(60); /* the broker has seen the embryo */
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0)
 		_exit(slot_adopt(m->ledger, e.slot, e.generation, getpid()) ? 0 : 1);
 	waitpid(pid, NULL, 0);
@@ -368,7 +370,7 @@ static bool fork_two_in_silence(struct peer_member *m, int line)
 		if (embryo_conceive(&g, 500, &e[i]) != REASON_NONE)
 			return false;
 	for (int i = 0; i < 2; i++) {
-		pid[i] = fork();
+		pid[i] = fork_untied();
 		if (pid[i] == 0) {
 			wait_until_told(1 + i);
 			/* in the other order than they would be guessed in */
@@ -633,7 +635,7 @@ Test(registry, leaves_the_killer_its_descriptors)
 Test(registry, turns_joiners_away_when_no_descriptor_is_left)
 {
 	b.registry.pidfds_most = 0;
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		_exit(peer_join(door_name, "a", &m));
@@ -698,7 +700,7 @@ static bool fork_abroad(struct peer_member *m, int line)
 	struct gather g = peer_gather(m);
 	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
 		return false;
-	pid_t pid = fork();
+	pid_t pid = fork_untied();
 	if (pid == 0) {
 		struct request_adopt q = { .head = peer_head(OPCODE_ADOPT), .slot = e.slot, .generation = e.generation };
 		struct reply_join r;
@@ -724,7 +726,7 @@ static bool fork_unnamed_and_dead(struct peer_member *m, int line)
 	(void)line;
 	if (embryo_conceive(&g, 500, &e) != REASON_NONE)
 		return false;
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0)
 		_exit(0); /* before it adopts */
 	embryo_born(m->ledger, m->slot, e, 0);
@@ -757,11 +759,11 @@ Test(registry, knows_members_of_other_pid_namespaces)
 		cr_skip_test("only root may make a pid namespace");
 	int line[2];
 	cr_assert(pipe(line) == 0);
-	pid_t outside = fork();
+	pid_t outside = fork_tied();
 	if (outside == 0) {
 		if (unshare(CLONE_NEWPID) != 0)
 			_exit(1);
-		pid_t inside = fork();
+		pid_t inside = fork_tied();
 		if (inside == 0) {
 			struct peer_member m;
 			bool ok = peer_join(door_name, "a", &m) == 0 && peer_take(&m, 1000) == REASON_NONE &&

@@ -68,9 +68,9 @@ static pid_t hog_make(void)
 	int line[2];
 	pid_t hog = 0;
 	cr_assert(pipe(line) == 0);
-	pid_t between = fork();
+	pid_t between = fork_tied();
 	if (between == 0) {
-		hog = fork();
+		hog = fork_untied();
 		if (hog == 0) {
 			char *held = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 			memset(held, 1, 64 << 20);

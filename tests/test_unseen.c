@@ -3,7 +3,6 @@
  * programs without a shim. Found, charged, shown, and given back. */
 #include <pthread.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 
 #include "tests/broker_fixture.h"
 
@@ -54,11 +53,9 @@ static void *live_on(void *unused)
 	return unused;
 }
 
-/* Nobody is left behind by a parent that is killed. */
 static void wait_for_the_end(void) __attribute__((noreturn));
 static void wait_for_the_end(void)
 {
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (;;)
 		pause();
 }
@@ -77,14 +74,16 @@ static void obey(char order, int from)
 		munmap(mapping, MORE * PAGE_BYTES);
 		break;
 	case 'f': /* a child without a slot */
-		child = fork();
+		child = fork_untied();
 		if (child == 0)
 			wait_for_the_end();
 		break;
 	case 'v': /* one in its parent's memory, which waits for it */
 		child = vfork();
-		if (child == 0)
+		if (child == 0) {
+			tie_to(getppid());
 			wait_for_the_end();
+		}
 		break;
 	case 'z': /* the first thread ends before another */
 		pthread_create(&(pthread_t){ 0 }, NULL, live_on, NULL);
@@ -108,9 +107,8 @@ static struct puppet puppet_make(const char *account_name)
 	int to[2], from[2];
 	char order;
 	cr_assert(pipe(to) == 0 && pipe(from) == 0);
-	struct puppet p = { .pid = fork(), .to = to[1], .from = from[0] };
+	struct puppet p = { .pid = fork_tied(), .to = to[1], .from = from[0] };
 	if (p.pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
 		if (peer_join(door_name, account_name, &self) != 0 || peer_take(&self, 100) != REASON_NONE)
 			_exit(1);
 		self.ledger->slot[self.slot].soft = 0; /* nothing is covered but by the charge */
@@ -344,7 +342,7 @@ static void live_as_another(int orders, int answers)
 {
 	struct peer_member m;
 	char said = '+', order;
-	alarm(20); /* a test that fails leaves nobody behind, whatever user it is by then */
+	untied_end_soon(); /* it changes its user */
 	if (setresuid(1, 1, 0) != 0 || peer_join(door_name, "a", &m) != 0 || write(answers, &said, 1) != 1)
 		_exit(1);
 	while (read(orders, &order, 1) == 1 && setresuid(0, 0, 0) == 0 && write(answers, &said, 1) == 1)
@@ -369,7 +367,7 @@ Test(unseen, a_member_of_a_user_we_may_not_ask_has_left_only_when_it_has_changed
 	b.uid = 65534;
 	audit_stop(&b);
 	cr_assert(pipe(orders) == 0 && pipe(answers) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0)
 		live_as_another(orders[0], answers[1]);
 	cr_assert(turn_until_said(answers[0]) == '+');
@@ -430,7 +428,7 @@ Test(unseen, a_member_that_has_just_joined_again_is_not_taken_for_one_that_never
 {
 	int orders[2], answers[2];
 	cr_assert(pipe(orders) == 0 && pipe(answers) == 0);
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0)
 		leave_and_join(orders[0], answers[1]);
 	cr_assert(turn_until_said(answers[0]) == '+');
@@ -457,13 +455,13 @@ Test(unseen, joins_after_all)
 	int line[2];
 	cr_assert(pipe(line) == 0);
 	/* A child that takes its time. */
-	pid_t pid = fork();
+	pid_t pid = fork_tied();
 	if (pid == 0) {
 		struct peer_member m;
 		if (peer_join(door_name, "a", &m) != 0)
 			_exit(1);
 		m.ledger->slot[m.slot].soft = 0;
-		pid_t child = fork();
+		pid_t child = fork_tied();
 		if (child == 0) {
 			struct peer_member n;
 			sleep(2);

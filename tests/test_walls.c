@@ -38,13 +38,14 @@ static void root_only(void)
 
 static pid_t child_as(uid_t uid, void (*does)(void))
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 	if (pid == 0) {
 		close(b.books_fd);
 		for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
 			if (b.account[i].ledger)
 				close(b.account[i].fd);
 		want(getuid() != 0 || (setgid(uid) == 0 && setuid(uid) == 0));
+		tie_to(parent);
 		does();
 		_exit(0);
 	}
