@@ -28,12 +28,12 @@ static double broker_cpu_ms(void)
 	return (double)(user + system_) * 1e3 / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* How long it was ready to run and did not, in ms. */
-static double broker_kept_ms(void)
+/* How long a process was ready to run and did not, in ms. */
+static double kept_ms(pid_t pid)
 {
 	char path[64];
 	unsigned long long ran, kept = 0;
-	snprintf(path, sizeof path, "/proc/%d/schedstat", broker);
+	snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
 	FILE *f = fopen(path, "r");
 	if (!f || fscanf(f, "%llu %llu", &ran, &kept) != 2)
 		kept = 0;
@@ -55,14 +55,20 @@ static long broker_rss_kib(void)
 	return resident * 4;
 }
 
-/* How long until the account is empty, less what the broker was kept from running by
- * others on this machine. Gives up after 3 s. */
+/* Of the broker, and of us who look. */
+static double both_kept_ms(void)
+{
+	return kept_ms(broker) + kept_ms(getpid());
+}
+
+/* How long until the account is seen to be empty, less what others on this machine kept either
+ * from running. Gives up after 3 s. */
 static double zero_after_ms(const struct ledger *l)
 {
-	double from = now_ms(), kept = broker_kept_ms();
+	double from = now_ms(), kept = both_kept_ms();
 	while (!is_zero(l) && now_ms() - from < 3000)
 		sleep_ms(0.5);
-	double took = now_ms() - from - (broker_kept_ms() - kept);
+	double took = now_ms() - from - (both_kept_ms() - kept);
 	return took > 0 ? took : 0;
 }
 
