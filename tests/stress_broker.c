@@ -214,6 +214,15 @@ static void crowd_dies(uint32_t n)
 
 /* --- a broker killed under members that sit still --- */
 
+/* The members of an account, once there are `wanted`: of children it hears when it looks. */
+static uint32_t members_settled(const char *account, uint32_t wanted)
+{
+	uint32_t n;
+	for (double from = now_ms(); (n = members_of(account)) != wanted && now_ms() - from < 5000;)
+		sleep_ms(5);
+	return n;
+}
+
 static void restart(void)
 {
 	enum { N = 40 };
@@ -240,9 +249,9 @@ static void restart(void)
 		char said = 'n';
 		CHECK(read(line[0], &said, 1) == 1 && said == 'y', "member %u did not get in", i);
 	}
-	sleep_ms(80); /* the children are found */
+	uint32_t members = members_settled("quiet", N + N / 4);
 	struct ledger *before = view("quiet"), *after = NULL;
-	uint32_t used = PURSE_USED(purse_read(&before->header.purse)), members = members_of("quiet");
+	uint32_t used = PURSE_USED(purse_read(&before->header.purse));
 	CHECK(members == N + N / 4, "%u members are watched, not %d", members, N + N / 4);
 	broker_end(SIGKILL);
 	kill(pid[1], SIGKILL); /* one dies while there is no broker */
