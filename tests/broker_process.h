@@ -20,6 +20,10 @@ static char broker_path[4096], socket_path[64], state_path[64], config_path[64],
 static pid_t broker;
 static int failures;
 
+/* How a member ends that the broker has not let in; and how many did, as family_kill found. */
+enum { NOT_LET_IN = 2 };
+static uint32_t outsiders;
+
 #define CHECK(ok, ...) \
 	do { \
 		if (!(ok)) { \
@@ -98,6 +102,13 @@ __attribute__((unused)) static uint32_t random_below(uint32_t *seed, uint32_t n)
 	return (uint32_t)((uint64_t)*seed * n >> 32);
 }
 
+static void family_wait(void)
+{
+	int status;
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		outsiders += WIFEXITED(status) && WEXITSTATUS(status) == NOT_LET_IN;
+}
+
 /* Kills the whole family in no order until nobody is left: everybody's orphans are ours. */
 __attribute__((unused)) static void family_kill(uint32_t *seed)
 {
@@ -121,8 +132,7 @@ __attribute__((unused)) static void family_kill(uint32_t *seed)
 			if (random_below(seed, 4) == 0)
 				sleep_ms(0.05);
 		}
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
+		family_wait();
 		if (children == 0)
 			return;
 	}

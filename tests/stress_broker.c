@@ -132,7 +132,7 @@ static void member_run(uint32_t seed)
 	struct peer_member m;
 	int births = 3; /* of each line: a family stays below 2^3 */
 	if (peer_join(socket_path, "storm", &m) != 0)
-		_exit(2);
+		_exit(NOT_LET_IN);
 	for (;;)
 		member_step(&m, &seed, &births);
 }
@@ -143,10 +143,12 @@ static void storm(uint32_t members, bool kill_broker)
 {
 	uint32_t seed = 12345, wave = 32;
 	double worst = 0, total = 0;
-	uint32_t waves = 0, forks = 0;
+	uint32_t waves = 0;
 	struct ledger *l = view("storm");
 	if (!l)
 		return;
+	uint64_t joins = l->header.joins, forks = l->header.forks;
+	outsiders = 0;
 	for (uint32_t done = 0; done < members; done += wave, waves++) {
 		pid_t pid[64];
 		for (uint32_t i = 0; i < wave; i++)
@@ -167,9 +169,13 @@ static void storm(uint32_t members, bool kill_broker)
 		if (ms > 1000)
 			explain(l);
 	}
-	forks = (uint32_t)l->header.forks;
-	printf("storm%s: %u members, %u forks: account at 0 after %.2f ms on average, %.2f ms at worst\n",
-	       kill_broker ? " with brokers killed" : "", members, forks, total / waves, worst);
+	joins = l->header.joins - joins;
+	forks = l->header.forks - forks;
+	printf("storm%s: %u members, %llu joins, %llu forks: account at 0 after %.2f ms on average, %.2f ms at worst\n",
+	       kill_broker ? " with brokers killed" : "", members, (unsigned long long)joins, (unsigned long long)forks,
+	       total / waves, worst);
+	CHECK(kill_broker || outsiders == 0, "%u members were not let in", outsiders);
+	CHECK(joins > 0 && forks > 0, "nothing was charged that could come back");
 	CHECK(worst < DEADLINE_MS, "the account came back after %.1f ms", worst);
 	ledger_unmap(l);
 }
