@@ -3,32 +3,13 @@
  * NULL, dlerror says why, nothing stays charged or mapped. One that fits is charged while
  * it is open, once however often it is opened, and uncharged when it has been closed.
  * Budget: 128M */
-#include <dlfcn.h>
-#include <link.h>
-
-#include "tests/probes/bloated.h"
+#include "tests/probes/bloated_library.h"
 
 #define FITS ((size_t)32 << 20)
 #define FITS_PAGES ((long)(FITS / 4096))
 #define NOISE 768 /* pages by which the heap may grow or shrink meanwhile: a block of its own tables and 1 MiB */
 
-static char dir[] = "/tmp/solvent-dl-XXXXXX";
-static char small[64], large[64];
-
-/* A library that comes with libc and that nobody has loaded. */
-static void libraries_make(void)
-{
-	struct link_map *module;
-	void *handle = dlopen("libBrokenLocale.so.1", RTLD_NOW);
-	if (!handle)
-		skip("there is no libBrokenLocale.so.1 here: %s", dlerror());
-	check(mkdtemp(dir) != NULL && dlinfo(handle, RTLD_DI_LINKMAP, &module) == 0);
-	snprintf(small, sizeof small, "%s/small.so", dir);
-	snprintf(large, sizeof large, "%s/large.so", dir);
-	bloat(module->l_name, small, FITS);
-	bloat(module->l_name, large, (size_t)1 << 30);
-	check(dlclose(handle) == 0);
-}
+static const char *small, *large;
 
 static int is_loaded(const char *path)
 {
@@ -85,14 +66,12 @@ int main(void)
 	int wrong = 0;
 	/* What the first refusal makes (the unwinder) is made before anything is counted. */
 	check(malloc((size_t)1 << 40) == NULL);
-	libraries_make();
+	small = library_make(FITS);
+	large = library_make((size_t)1 << 30);
 	for (int round = 0; round < 5 && wrong == 0; round++)
 		if ((wrong = refused(round)) == 0)
 			wrong = granted(round);
 	if (wrong)
 		fprintf(stderr, "wrong: %d\n", wrong);
-	unlink(small);
-	unlink(large);
-	rmdir(dir);
 	return wrong != 0;
 }

@@ -41,9 +41,9 @@ int main(void)
 {
 	pthread_t t;
 	void *said;
-	library_make(DATA);
+	const char *path = library_make(DATA);
 	/* Up from the program's directory to the root, and down to the library. */
-	snprintf(name, sizeof name, "$ORIGIN/../../../../../../../../../../../../..%s", library_path);
+	snprintf(name, sizeof name, "$ORIGIN/../../../../../../../../../../../../..%s", path);
 	load();
 	check(pthread_create(&t, NULL, busy, NULL) == 0);
 	for (int i = 0; i < ROUNDS; i++)

@@ -10,6 +10,8 @@
 #define DATA ((size_t)80 << 20)
 #define DATA_PAGES ((long)(DATA / 4096))
 
+static const char *path;
+
 /* As a plugin host may that asks libc itself for it. */
 static void *libc_own(const char *name, void *ours)
 {
@@ -22,12 +24,12 @@ static void close_unseen(void *handle)
 {
 	int (*closer)(void *) = (int (*)(void *))(uintptr_t)libc_own("dlclose", (void *)(uintptr_t)dlclose);
 	check(closer(handle) == 0);
-	check(dlopen(library_path, RTLD_NOW | RTLD_NOLOAD) == NULL, "it stayed");
+	check(dlopen(path, RTLD_NOW | RTLD_NOLOAD) == NULL, "it stayed");
 }
 
 static void *library_open(void)
 {
-	void *handle = dlopen(library_path, RTLD_NOW);
+	void *handle = dlopen(path, RTLD_NOW);
 	check(handle != NULL, "%s", dlerror());
 	return handle;
 }
@@ -55,7 +57,7 @@ static void loaded_in_place(void)
 	check(mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == page);
 	check(mmap(NULL, (size_t)1 << 45, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
 	check(charged_pages() < DATA_PAGES && syscall(SYS_munmap, page, 4096) == 0);
-	handle = opener(library_path, RTLD_NOW);
+	handle = opener(path, RTLD_NOW);
 	check(handle != NULL && dlinfo(handle, RTLD_DI_LINKMAP, &module) == 0);
 	if (module->l_addr != base)
 		skip("the loader chose another place");
@@ -67,7 +69,7 @@ static void loaded_in_place(void)
 int main(void)
 {
 	unsigned long before;
-	library_make(DATA);
+	path = library_make(DATA);
 	before = figures().refusals;
 	mapped_meanwhile();
 	close_unseen(library_open());
