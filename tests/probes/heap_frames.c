@@ -9,28 +9,12 @@
 #include <signal.h>
 #include <sys/mman.h>
 
-#include "include/ledger.h"
-#include "tests/probes/probe.h"
+#include "tests/probes/ledger.h"
 
 #define TOO_MUCH ((size_t)256 << 20)
 #define NOINLINE __attribute__((noinline))
 
 static const struct ledger *ledger;
-
-/* The account's ledger is mapped in every member. */
-static void ledger_find(void)
-{
-	char line[512];
-	FILE *f = fopen("/proc/self/maps", "re");
-	while (f && fgets(line, sizeof line, f)) {
-		unsigned long start, end;
-		if (sscanf(line, "%lx-%lx rw-s", &start, &end) == 2 && strstr(line, "memfd:") &&
-		    end - start >= LEDGER_BYTES && *(const uint64_t *)start == LEDGER_MAGIC)
-			ledger = (const struct ledger *)start;
-	}
-	check(ledger, "no ledger is mapped here");
-	fclose(f);
-}
 
 static const struct refusal *newest(void)
 {
@@ -133,7 +117,7 @@ int main(void)
 	static char small[20480] __attribute__((aligned(4096)));
 	pthread_t thread;
 	pthread_attr_t attr;
-	ledger_find();
+	ledger = ledger_find();
 	dl_iterate_phdr(self_find, NULL);
 	int before = descriptors();
 	asked_by(ask_malloc, OP_MALLOC, "malloc");

@@ -7,26 +7,13 @@
 #include <malloc.h>
 #include <sys/wait.h>
 
-#include "include/ledger.h"
-#include "tests/probes/probe.h"
+#include "tests/probes/ledger.h"
 
 #define PIECES 140000
 #define PIECE ((size_t)16 << 10)
 #define MARKED 32 /* two neighbours of so many are written to, lest this takes memory */
 
 static char *piece[PIECES];
-
-static long maps_lines(void)
-{
-	static char buffer[1 << 16];
-	long lines = 0, n;
-	int fd = open("/proc/self/maps", O_RDONLY);
-	while ((n = read(fd, buffer, sizeof buffer)) > 0)
-		for (long i = 0; i < n; i++)
-			lines += buffer[i] == '\n';
-	close(fd);
-	return lines;
-}
 
 static long max_map_count(void)
 {
@@ -36,20 +23,6 @@ static long max_map_count(void)
 		skip("vm.max_map_count cannot be read");
 	close(fd);
 	return atol(text);
-}
-
-/* Where the shim has mapped it: "start-end ... /memfd:solvent-ledger". */
-static const struct ledger *ledger_find(void)
-{
-	char line[512];
-	unsigned long start = 0;
-	FILE *maps = fopen("/proc/self/maps", "re");
-	while (maps && start == 0 && fgets(line, sizeof line, maps))
-		if (strstr(line, "memfd:solvent-ledger"))
-			start = strtoul(line, NULL, 16);
-	check(start != 0);
-	fclose(maps);
-	return (const struct ledger *)start;
 }
 
 static long soft_pages(const struct ledger *l)
@@ -84,7 +57,7 @@ static void soft_check_child(const struct ledger *l)
 static void take(int i)
 {
 	piece[i] = malloc(PIECE);
-	check(piece[i], "piece %d, %ld mappings, %ld pages", i, maps_lines(), charged_pages());
+	check(piece[i], "piece %d, %ld mappings, %ld pages", i, mappings(), charged_pages());
 	if (i % MARKED <= 1)
 		piece[i][0] = (char)i;
 }
@@ -101,7 +74,7 @@ int main(void)
 	for (int i = 0; i < PIECES; i += 2)
 		free(piece[i]);
 	malloc_trim(0);
-	long half = charged_pages(), maps = maps_lines();
+	long half = charged_pages(), maps = mappings();
 	check(maps < max * 3 / 4, "%ld mappings of %ld", maps, max);
 	check(half < full * 6 / 10, "%ld pages of %ld are still charged", half, full);
 	soft_check(ledger, "the parent");
@@ -112,7 +85,7 @@ int main(void)
 		for (int i = 2 * round; i < PIECES; i += 16)
 			free(piece[i]);
 		malloc_trim(0);
-		check(maps_lines() < max * 3 / 4, "%ld mappings of %ld in round %d", maps_lines(), max, round);
+		check(mappings() < max * 3 / 4, "%ld mappings of %ld in round %d", mappings(), max, round);
 	}
 	for (int i = 0; i < PIECES; i += 2)
 		take(i);

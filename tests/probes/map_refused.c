@@ -79,18 +79,6 @@ static const struct {
 };
 enum { HEAP_ROWS = 9, NODES = 16 }; /* the page map takes 64 KiB at a time */
 
-static long mappings(void)
-{
-	static char buffer[1 << 16];
-	long n, lines = 0;
-	int fd = open("/proc/self/maps", O_RDONLY);
-	while ((n = read(fd, buffer, sizeof buffer)) > 0)
-		for (long i = 0; i < n; i++)
-			lines += buffer[i] == '\n';
-	close(fd);
-	return lines;
-}
-
 static void *nothing(void *arg) { return arg; }
 
 int main(void)

@@ -96,3 +96,16 @@ static inline long kernel_pages(void)
 {
 	return kernel_pages_of("/proc/self/smaps");
 }
+
+/* How many mappings this process has. */
+static inline long mappings(void)
+{
+	static char buffer[1 << 16];
+	long lines = 0, n;
+	int fd = open("/proc/self/maps", O_RDONLY);
+	while ((n = read(fd, buffer, sizeof buffer)) > 0)
+		for (long i = 0; i < n; i++)
+			lines += buffer[i] == '\n';
+	close(fd);
+	return lines;
+}
