@@ -10,6 +10,7 @@
 #include "reserve/transfer.h"
 #include "tests/fork_tied.h"
 #include "tests/peer.h"
+#include "tests/random.h"
 
 #define OBJECT_WORDS (LEDGER_OBJECTS / 64)
 #define LIFE_ACCOUNTS 4
@@ -42,10 +43,7 @@ static uint64_t member_seed;
 
 static uint32_t below(uint32_t n)
 {
-	member_seed ^= member_seed << 13;
-	member_seed ^= member_seed >> 7;
-	member_seed ^= member_seed << 17;
-	return (uint32_t)((uint32_t)(member_seed >> 11) % n);
+	return (uint32_t)(random_next(&member_seed) >> 11) % n;
 }
 
 static void sleep_us(long us)

@@ -20,6 +20,7 @@
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
 #include "tests/fork_tied.h"
+#include "tests/random.h"
 
 enum { MEMBERS = 4, GRANT = 50000, KILLS = 1500 };
 
@@ -34,10 +35,7 @@ static struct { pid_t pid; uint32_t slot; } member[MEMBERS];
 
 static uint32_t random_below(uint64_t *seed, uint32_t n)
 {
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return (uint32_t)(*seed >> 11) % n;
+	return (uint32_t)(random_next(seed) >> 11) % n;
 }
 
 static _Noreturn void fail(const char *what)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "tests/random.h"
+
 #define THREADS 4
 #define BASE (0x7full << 40)
 #define GIB (1ull << 30)
@@ -37,14 +39,6 @@ struct worker {
 	bool page[OWN_PAGES];
 	uint16_t chunk[OWN_CHUNKS]; /* pages charged at its front */
 };
-
-static uint64_t random_next(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 static void expect(struct worker *w, uint64_t got, uint64_t want)
 {

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/random.h"
+
 TestSuite(pagemap, .timeout = 60);
 
 #define KIB (1ull << 10)
@@ -396,15 +398,6 @@ Test(pagemap, a_move_without_memory_errs_towards_charging)
 	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 62 * MIB, 512), 511, "nor are more lost than must be");
 	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 68 * MIB, 512), 512);
 	cr_assert_eq(ALL_CHARGED(m) + usage_of(m).stranded, purse);
-}
-
-/* Deterministic, so that a row of the test below can be repeated. */
-static uint64_t random_next(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
 }
 
 /* One operation somewhere in 200 GiB. `purse` is what a shim would have charged: it must

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "tests/probes/probe.h"
+#include "tests/random.h"
 
 enum { THREADS = 8, SLOTS = 64, SECONDS = 2 };
 
@@ -15,14 +16,6 @@ struct worker {
 	uint64_t seed;
 	unsigned long got, refused;
 };
-
-static uint64_t random_next(uint64_t *seed)
-{
-	*seed ^= *seed << 13;
-	*seed ^= *seed >> 7;
-	*seed ^= *seed << 17;
-	return *seed;
-}
 
 /* From a few bytes to 4 MiB, most of them small. */
 static size_t random_size(uint64_t *seed)

@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/random.h"
+
 enum { AT_ONCE = 32, KEPT = 16, WRONG = 9, CANNOT_START = 125 };
 
 static uint64_t seed = 88172645463325252ull;
@@ -26,10 +28,7 @@ static int spoilt;
 
 static unsigned below(unsigned n)
 {
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed >> 11) % n;
+	return (unsigned)(random_next(&seed) >> 11) % n;
 }
 
 /* A call said no. */
