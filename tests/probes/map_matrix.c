@@ -55,8 +55,10 @@ static long stack(void) { kept(map(RW, PRIVATE | MAP_STACK), S); return P; }
 static long droppable(void)
 {
 	char *p = mmap(NULL, S, RW, DROPPABLE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
+	if (p == MAP_FAILED) {
+		check(errno != ENOMEM, "a kernel that has no such thing says something else");
 		return NOT_HERE;
+	}
 	kept(p, S);
 	return 0;
 }
@@ -510,12 +512,21 @@ static void row_undo(const struct row *r)
 	sysv_id = -1;
 }
 
+/* What is not here, we have not refused. */
+static long row_act(const struct row *r)
+{
+	unsigned long refusals = figures().refusals;
+	long expected = r->act();
+	check(expected != NOT_HERE || figures().refusals == refusals, "%s was refused", r->name);
+	return expected;
+}
+
 static void row_check(const struct row *r)
 {
 	long before = r->account ? account_pages() : charged_pages();
 	long slack = charged_pages() - kernel_pages();
 	check(slack >= 0, "before %s: %ld pages under", r->name, -slack);
-	long expected = r->act();
+	long expected = row_act(r);
 	if (expected == NOT_HERE)
 		return;
 	long after = r->account ? account_pages() : charged_pages();
@@ -533,7 +544,7 @@ int main(void)
 	/* What the first of anything makes (stdio's buffer, a node of the page map, the table of
 	 * shared ranges) is made before it is counted. */
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		rows[i].act();
+		row_act(&rows[i]);
 		row_undo(&rows[i]);
 	}
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
