@@ -366,6 +366,12 @@ static long memfd_grows(void)
 }
 static long disk_shared(void) { kept(map_file(file("/tmp"), RW, MAP_SHARED), S); return 0; }
 static int sysv_id = -1;
+static void sysv_remove(void)
+{
+	if (sysv_id >= 0)
+		check(shmctl(sysv_id, IPC_RMID, NULL) == 0);
+	sysv_id = -1;
+}
 static long sysv_alone(void) { check((sysv_id = shmget(IPC_PRIVATE, S, 0600)) >= 0); return P; }
 static long sysv_noreserve(void)
 {
@@ -383,8 +389,8 @@ static long sysv_grown_and_detached(void)
 {
 	sysv_alone();
 	char *p = shmat(sysv_id, NULL, 0);
-	check(p != (void *)-1 && shmctl(sysv_id, IPC_RMID, NULL) == 0);
-	sysv_id = -1;
+	check(p != (void *)-1);
+	sysv_remove();
 	p = mremap(p, S, 2 * S, MREMAP_MAYMOVE);
 	/* Or the kernel would detach it as one piece. */
 	check(p != MAP_FAILED && madvise(p + S, S, MADV_DONTFORK) == 0);
@@ -394,10 +400,10 @@ static long sysv_grown_and_detached(void)
 }
 static long sysv(void)
 {
-	int id = shmget(IPC_PRIVATE, S, 0600);
-	check(id >= 0);
-	char *p = shmat(id, NULL, 0);
-	check(p != (void *)-1 && shmctl(id, IPC_RMID, NULL) == 0);
+	sysv_alone();
+	char *p = shmat(sysv_id, NULL, 0);
+	check(p != (void *)-1);
+	sysv_remove();
 	long now = account_pages();
 	memset(p, 1, S);
 	check(account_pages() == now);
@@ -506,10 +512,8 @@ static void row_undo(const struct row *r)
 		check(sbrk(-(intptr_t)S) != (void *)-1);
 	if (a)
 		check(munmap(a, a_bytes) == 0);
-	if (sysv_id >= 0)
-		check(shmctl(sysv_id, IPC_RMID, NULL) == 0);
 	kept(NULL, 0);
-	sysv_id = -1;
+	sysv_remove();
 }
 
 /* What is not here, we have not refused. */
@@ -539,8 +543,15 @@ static void row_check(const struct row *r)
 	check(after == before, "%s: %ld pages left over", r->name, after - before);
 }
 
+/* Of a check that failed no segment is left on the machine. */
+static void sysv_remove_at_exit(void)
+{
+	shmctl(sysv_id, IPC_RMID, NULL);
+}
+
 int main(void)
 {
+	check(atexit(sysv_remove_at_exit) == 0);
 	/* What the first of anything makes (stdio's buffer, a node of the page map, the table of
 	 * shared ranges) is made before it is counted. */
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -24,7 +24,11 @@ static int try_mremap(void) { return mremap(small, S, TOO_MUCH, MREMAP_MAYMOVE) 
 static int try_sbrk(void) { return sbrk(TOO_MUCH) == (void *)-1; }
 static int try_malloc(void) { return malloc(TOO_MUCH) == NULL; }
 static int try_calloc(void) { return calloc(TOO_MUCH / 16, 16) == NULL; }
-static int try_shmget(void) { return shmget(IPC_PRIVATE, TOO_MUCH, 0600) == -1; }
+static int try_shmget(void)
+{
+	int id = shmget(IPC_PRIVATE, TOO_MUCH, 0600);
+	return id == -1 || shmctl(id, IPC_RMID, NULL) != 0;
+}
 static int try_realloc(void)
 {
 	char *p = malloc(100);
