@@ -18,9 +18,11 @@
 
 /* --- making --- */
 
+/* Also one that we may not have. */
 static bool segment_exists(key_t key)
 {
-	return key != IPC_PRIVATE && !raw_failed(raw_call3(SYS_shmget, key, 0, 0));
+	long id = key == IPC_PRIVATE ? -ENOENT : raw_call3(SYS_shmget, key, 0, 0);
+	return id != -ENOENT && id != -ENOSYS;
 }
 
 static enum refusal_reason segment_claim(uint64_t pages, struct shared_claim *claim)
@@ -31,32 +33,45 @@ static enum refusal_reason segment_claim(uint64_t pages, struct shared_claim *cl
 	return reason;
 }
 
-/* Somebody else may have made it between our look and our call. */
-static bool segment_is_ours(long id)
-{
-	struct shmid_ds segment;
-	return raw_failed(raw_call3(SYS_shmctl, id, IPC_STAT, &segment)) || segment.shm_cpid == raw_getpid();
-}
-
-SHIM_EXPORT int shmget(key_t key, size_t bytes, int flags)
+/* One that is not there. With IPC_EXCL, so that of two who ask at once, members or threads, one makes it
+ * and pays. */
+static long segment_make(key_t key, size_t bytes, int flags)
 {
 	struct shared_claim claim = { .active = false };
-	bool makes = price_of_shmget(key, flags).kind == PRICE_OBJECT_SYSV && !segment_exists(key);
-	enum refusal_reason reason = makes ? segment_claim(pages_of(bytes), &claim) : REASON_NONE;
+	enum refusal_reason reason = segment_claim(pages_of(bytes), &claim);
 	if (reason != REASON_NONE) {
 		door_refused(OP_SHM, bytes, reason);
-		return (int)door_result(-ENOMEM);
+		return -ENOMEM;
 	}
-	long id = raw_call3(SYS_shmget, key, bytes, flags);
-	if (raw_failed(id) || !segment_is_ours(id)) {
+	long id = raw_call3(SYS_shmget, key, bytes, flags | IPC_EXCL);
+	if (raw_failed(id)) {
 		shared_cancel(&claim);
-		return (int)door_result(id);
+		return id;
 	}
 	shared_publish(&claim, OBJECT_SYSV, (uint64_t)id, (uint64_t)(uint32_t)key);
 	/* It lives by its existence, not by our bit. */
 	if (claim.active)
 		shared_unhold(&(struct shared_holding){ .object = claim.object });
-	return (int)id;
+	return id;
+}
+
+/* One that is there; not to be made should it go meanwhile. */
+static long segment_find(key_t key, size_t bytes, int flags)
+{
+	return flags & IPC_EXCL ? -EEXIST : raw_call3(SYS_shmget, key, bytes, flags & ~IPC_CREAT);
+}
+
+SHIM_EXPORT int shmget(key_t key, size_t bytes, int flags)
+{
+	if (price_of_shmget(key, flags).kind != PRICE_OBJECT_SYSV)
+		return (int)door_result(raw_call3(SYS_shmget, key, bytes, flags));
+	for (;;) {
+		bool exists = segment_exists(key);
+		long id = exists ? segment_find(key, bytes, flags) : segment_make(key, bytes, flags);
+		/* Somebody else has made or removed it between our look and our call. */
+		if (exists ? id != -ENOENT : id != -EEXIST || flags & IPC_EXCL)
+			return (int)door_result(id);
+	}
 }
 
 SHIM_EXPORT int shmctl(int id, int command, struct shmid_ds *buffer)
