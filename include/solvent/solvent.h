@@ -37,8 +37,8 @@ typedef void solvent_alert_fn(int level, void *context);
 
 /* Has `function` called at each alert, by a thread that is started for it and in which all signals
  * are blocked; several at once may come as one, the last. Once a process; a child of fork asks
- * again. 0; or -1 and errno: ENOTCONN, this process is in no account; EBUSY, it was asked before;
- * or what pthread_create says. */
+ * again. 0; or -1 and errno: ENOTCONN, this process is in no account; EINVAL, there is no function;
+ * EBUSY, it was asked before; or what pthread_create says. */
 extern int solvent_on_alert(solvent_alert_fn *function, void *context) __attribute__((weak));
 
 /* Is this process accounted? */
