@@ -26,6 +26,7 @@ static void by_execle(char **env) { execle(self_path, argv[0], argv[1], (char *)
 static void by_fexecve(char **env) { fexecve(open(self_path, O_RDONLY), argv, env); }
 static void by_execveat(char **env) { execveat(AT_FDCWD, self_path, argv, env, 0); }
 static void by_syscall(char **env) { syscall(SYS_execve, self_path, argv, env); }
+static void by_syscall_at(char **env) { syscall(SYS_execveat, AT_FDCWD, self_path, argv, env, 0); }
 static void by_spawn(char **env)
 {
 	pid_t pid;
@@ -42,7 +43,8 @@ static const struct {
 	{ "execve", by_execve },     { "execv", by_execv },	   { "execvp", by_execvp },
 	{ "execvpe", by_execvpe },   { "execl", by_execl },	   { "execlp", by_execlp },
 	{ "execle", by_execle },     { "fexecve", by_fexecve },	   { "execveat", by_execveat },
-	{ "syscall(SYS_execve)", by_syscall },			   { "posix_spawn", by_spawn },
+	{ "posix_spawn", by_spawn }, { "syscall(SYS_execve)", by_syscall },
+	{ "syscall(SYS_execveat)", by_syscall_at },
 };
 
 /* In the new image: its own account is the proof. */

@@ -22,6 +22,8 @@ static int child_status;
 
 /* Each returns what fork returns, in parent and child. */
 static pid_t by_fork(void) { return fork(); }
+extern pid_t __fork(void); /* glibc's, declared nowhere, as __clone */
+static pid_t by_its_other_name(void) { return __fork(); }
 static pid_t by_raw_fork(void) { return _Fork(); }
 static pid_t by_syscall(void) { return (pid_t)syscall(SYS_fork); }
 static pid_t by_syscall_clone(void) { return (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL); }
@@ -53,16 +55,24 @@ static pid_t by_clone(void)
 	return clone(clone_child, clone_stack + sizeof clone_stack, SIGCHLD, &clone_out);
 }
 
+extern int __clone(int (*start)(void *), void *stack, int flags, void *arg, ...);
+static pid_t by_clones_other_name(void)
+{
+	return __clone(clone_child, clone_stack + sizeof clone_stack, SIGCHLD, &clone_out);
+}
+
 static const struct row {
 	const char *name;
 	pid_t (*fork)(void);
 } rows[] = {
 	{ "fork", by_fork },
+	{ "__fork", by_its_other_name },
 	{ "_Fork", by_raw_fork },
 	{ "syscall(SYS_fork)", by_syscall },
 	{ "syscall(SYS_clone)", by_syscall_clone },
 	{ "syscall(SYS_clone3)", by_clone3 },
 	{ "clone", by_clone },
+	{ "__clone", by_clones_other_name },
 	{ "forkpty", by_forkpty },
 };
 

@@ -47,6 +47,13 @@ static size_t a_bytes;
 static void kept(char *p, size_t bytes) { a = p; a_bytes = bytes; }
 
 static long rw(void) { kept(map(RW, PRIVATE), S); return P; }
+static long rw_mmap64(void)
+{
+	char *p = mmap64(NULL, S, RW, PRIVATE, -1, 0);
+	check(p != MAP_FAILED);
+	kept(p, S);
+	return P;
+}
 static long write_only(void) { kept(map(PROT_WRITE, PRIVATE), S); return P; }
 static long read_only(void) { kept(map(PROT_READ, PRIVATE), S); return 0; }
 static long none(void) { kept(map(PROT_NONE, PRIVATE), S); return 0; }
@@ -102,6 +109,16 @@ static long none_to_rw_across_a_hole(void)
 	check(mprotect(a, S, RW) == -1 && errno == ENOMEM);
 	return P / 2;
 }
+static long none_to_rw_with_a_key(void)
+{
+	int key = pkey_alloc(0, 0); /* -1 where the processor has none: as mprotect */
+	none();
+	check(pkey_mprotect(a, S, RW, key) == 0);
+	if (key >= 0)
+		check(pkey_free(key) == 0);
+	return P;
+}
+static long none_to_rw_by_syscall(void) { none(); check(syscall(SYS_pkey_mprotect, a, S, RW, -1) == 0); return P; }
 static long rw_untouched_to_ro(void) { rw(); check(mprotect(a, S, PROT_READ) == 0); return P; }
 static long rw_untouched_to_none(void) { rw(); check(mprotect(a, S, PROT_NONE) == 0); return P; }
 static long rw_twice(void) { none_to_rw(); check(mprotect(a, S, RW | PROT_EXEC) == 0); return P; }
@@ -229,6 +246,8 @@ static long private_file_rw_ro_rw(void)
 }
 static long zero_private(void) { kept(map_file(open("/dev/zero", O_RDWR), RW, MAP_PRIVATE), S); return P; }
 static long brk_up(void) { char *p = sbrk(S); check(p != (void *)-1); return P; }
+extern void *__sbrk(intptr_t increment); /* glibc's, declared nowhere */
+static long brk_up_by_its_other_name(void) { check(__sbrk(S) != (void *)-1); return P; }
 static long brk_up_down(void) { brk_up(); check(sbrk(-(intptr_t)S) != (void *)-1); return 0; }
 static long raw_mmap(void)
 {
@@ -324,14 +343,39 @@ static long memfd_shrinks(void)
 	close(fd);
 	return P / 2;
 }
-static long memfd_fills(void)
+/* To twice its size, by every name there is for that. */
+static long memfd_grown(int (*enlarge)(int fd))
 {
 	int fd = memfd();
 	kept(map_file(fd, RW, MAP_SHARED), S);
-	check(fallocate(fd, 0, S, S) == 0);
+	check(enlarge(fd) == 0);
 	close(fd);
 	return 2 * P;
 }
+static const char *path_of(int fd)
+{
+	static char path[64];
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	return path;
+}
+static int by_ftruncate(int fd) { return ftruncate(fd, 2 * S); }
+static int by_ftruncate64(int fd) { return ftruncate64(fd, 2 * S); }
+static int by_truncate(int fd) { return truncate(path_of(fd), 2 * S); }
+static int by_truncate64(int fd) { return truncate64(path_of(fd), 2 * S); }
+static int by_syscall_truncate(int fd) { return (int)syscall(SYS_truncate, path_of(fd), 2 * S); }
+static int by_fallocate(int fd) { return fallocate(fd, 0, S, S); }
+static int by_fallocate64(int fd) { return fallocate64(fd, 0, S, S); }
+static int by_posix_fallocate(int fd) { return posix_fallocate(fd, S, S); }
+static int by_posix_fallocate64(int fd) { return posix_fallocate64(fd, S, S); }
+static long memfd_ftruncate(void) { return memfd_grown(by_ftruncate); }
+static long memfd_ftruncate64(void) { return memfd_grown(by_ftruncate64); }
+static long memfd_truncate(void) { return memfd_grown(by_truncate); }
+static long memfd_truncate64(void) { return memfd_grown(by_truncate64); }
+static long memfd_syscall_truncate(void) { return memfd_grown(by_syscall_truncate); }
+static long memfd_fallocate(void) { return memfd_grown(by_fallocate); }
+static long memfd_fallocate64(void) { return memfd_grown(by_fallocate64); }
+static long memfd_posix_fallocate(void) { return memfd_grown(by_posix_fallocate); }
+static long memfd_posix_fallocate64(void) { return memfd_grown(by_posix_fallocate64); }
 static long secret(void)
 {
 	int fd = (int)syscall(447, 0); /* memfd_secret, Linux 5.14 */
@@ -354,15 +398,6 @@ static long memfd_twice(void)
 	close(fd);
 	check(munmap(first, S) == 0);
 	return P;
-}
-static long memfd_grows(void)
-{
-	int fd = memfd_create("probe", MFD_CLOEXEC);
-	check(fd >= 0 && ftruncate(fd, S) == 0);
-	kept(map_file(fd, RW, MAP_SHARED), S);
-	check(ftruncate(fd, 2 * S) == 0);
-	close(fd);
-	return 2 * P;
 }
 static long disk_shared(void) { kept(map_file(file("/tmp"), RW, MAP_SHARED), S); return 0; }
 static int sysv_id = -1;
@@ -422,6 +457,7 @@ static const struct row {
 	long over;
 } rows[] = {
 	{ "private RW", rw, 0, 0, 0 },
+	{ "private RW by mmap64", rw_mmap64, 0, 0, 0 },
 	{ "private W", write_only, 0, 0, 0 },
 	{ "private RO", read_only, 0, 0, 0 },
 	{ "private RX", read_execute, 0, 0, 0 },
@@ -439,6 +475,8 @@ static const struct row {
 	{ "half NONE to RW", none_to_rw_half, 0, 0, 0 },
 	{ "NONE NORESERVE to RW", noreserve_none_to_rw, 0, 0, P },
 	{ "NONE to RW across a hole", none_to_rw_across_a_hole, 0, 0, 0 },
+	{ "NONE to RW by pkey_mprotect", none_to_rw_with_a_key, 0, 0, 0 },
+	{ "NONE to RW by syscall(SYS_pkey_mprotect)", none_to_rw_by_syscall, 0, 0, 0 },
 	{ "RW to RO untouched", rw_untouched_to_ro, 0, 0, P },
 	{ "RW to NONE untouched", rw_untouched_to_none, 0, 0, P },
 	{ "RW to RWX", rw_twice, 0, 0, 0 },
@@ -473,6 +511,7 @@ static const struct row {
 	{ "private file RW, RO, RW", private_file_rw_ro_rw, 0, 0, 0 },
 	{ "/dev/zero private", zero_private, 0, 0, 0 },
 	{ "brk up", brk_up, 0, 1, 0 },
+	{ "brk up by __sbrk", brk_up_by_its_other_name, 0, 1, 0 },
 	{ "brk up and down", brk_up_down, 0, 0, 0 },
 	{ "syscall(SYS_mmap)", raw_mmap, 0, 0, 0 },
 	{ "shared anonymous", shared_anon, 1, 0, 0 },
@@ -494,10 +533,17 @@ static const struct row {
 	{ "memfd private RO, with holes", memfd_private_ro, 1, 0, 0 },
 	{ "memfd punched", memfd_punched, 1, 0, 0 },
 	{ "memfd shrunk under its mapping", memfd_shrinks, 1, 0, 0 },
-	{ "memfd allocated under its mapping", memfd_fills, 1, 0, 0 },
+	{ "memfd grown by ftruncate", memfd_ftruncate, 1, 0, 0 },
+	{ "memfd grown by ftruncate64", memfd_ftruncate64, 1, 0, 0 },
+	{ "memfd grown by truncate", memfd_truncate, 1, 0, 0 },
+	{ "memfd grown by truncate64", memfd_truncate64, 1, 0, 0 },
+	{ "memfd grown by syscall(SYS_truncate)", memfd_syscall_truncate, 1, 0, 0 },
+	{ "memfd grown by fallocate", memfd_fallocate, 1, 0, 0 },
+	{ "memfd grown by fallocate64", memfd_fallocate64, 1, 0, 0 },
+	{ "memfd grown by posix_fallocate", memfd_posix_fallocate, 1, 0, 0 },
+	{ "memfd grown by posix_fallocate64", memfd_posix_fallocate64, 1, 0, 0 },
 	{ "memfd_secret", secret, 1, 0, 0 },
 	{ "memfd mapped twice, once unmapped", memfd_twice, 1, 0, 0 },
-	{ "memfd grown under its mapping", memfd_grows, 1, 0, 0 },
 	{ "disk file shared", disk_shared, 1, 0, 0 },
 	{ "SysV segment, never attached", sysv_alone, 1, 0, 0 },
 	{ "SysV segment NORESERVE", sysv_noreserve, 1, 0, 0 },
