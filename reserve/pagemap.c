@@ -56,6 +56,9 @@ struct pagemap_block {
 /* The end of each block is for clearing, which cannot fail: 32 leaves. */
 #define BLOCK_KEPT 4096
 
+#define NODE_BYTES_MOST sizeof(struct gib)
+_Static_assert(NODE_BYTES_MOST >= sizeof(struct pagemap_table) && NODE_BYTES_MOST >= sizeof(struct leaf), "the largest");
+
 enum urgency { MAY_FAIL, MUST_NOT_FAIL };
 
 static void *block_take(struct pagemap_block *b, size_t bytes, size_t end)
@@ -107,14 +110,16 @@ static void *node_new(struct pagemap *m, size_t bytes, enum urgency urgency)
 	return node;
 }
 
-/* What is left in all blocks but for clearing. */
+/* What is certainly to be had of all blocks, in nodes of any size, but for clearing: at the end of each
+ * as much may lie unused as the largest node less one byte. */
 static uint64_t blocks_room(const struct pagemap *m)
 {
+	const uint64_t end = PAGEMAP_BLOCK_BYTES - BLOCK_KEPT - (NODE_BYTES_MOST - 1);
 	uint64_t bytes = 0;
 	/* Acquire: pairs with the push in block_push. */
 	for (const struct pagemap_block *b = __atomic_load_n(&m->block, __ATOMIC_ACQUIRE); b; b = b->older) {
 		uint64_t used = __atomic_load_n(&b->used, __ATOMIC_RELAXED);
-		bytes += used < PAGEMAP_BLOCK_BYTES - BLOCK_KEPT ? PAGEMAP_BLOCK_BYTES - BLOCK_KEPT - used : 0;
+		bytes += used < end ? end - used : 0;
 	}
 	return bytes;
 }

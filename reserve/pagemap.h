@@ -55,7 +55,8 @@ struct pagemap {
 int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages);
 
 /* Makes room for the nodes that marking `runs` runs within any `pages` pages may need, for who
- * does not know yet where that will be. Others may use it up in between. 0, or -ENOMEM. */
+ * does not know yet where that will be; if nobody else uses it up in between, marking them cannot
+ * fail. 0, or -ENOMEM. */
 int pagemap_stock(struct pagemap *m, uint64_t runs, uint64_t pages);
 
 /* Marks the range. How many pages were not marked in that plane before (what was charged

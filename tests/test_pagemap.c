@@ -347,6 +347,35 @@ Test(pagemap, has_in_stock_what_any_place_may_need)
 	cr_assert_eq(pagemap_stock(m, 100000, PAGES(GIB)), -ENOMEM);
 }
 
+/* In each of five blocks a little is left that no gib fits in: together it would be room for four. */
+static struct pagemap *map_new_crumbled(void)
+{
+	struct pagemap *m = map_new();
+	uintptr_t gib = BASE, leaf = BASE;
+	for (int block = 0; block < 5; block++) {
+		int gibs = block == 0 ? 12 : 13, leaves = block == 0 ? 12 : 11; /* the first has the table */
+		for (int i = 0; i < gibs; i++, gib += GIB)
+			cr_assert_eq(pagemap_set(m, CHARGED, gib, PAGES(GIB)), PAGES(GIB));
+		for (int i = 0; i < leaves; i++, leaf += 2 * MIB)
+			cr_assert_eq(pagemap_set(m, CHARGED, leaf, 1), 0);
+		cr_assert_eq(usage_of(m).block_bytes, (block + 1) * PAGEMAP_BLOCK_BYTES);
+	}
+	return m;
+}
+
+Test(pagemap, does_not_take_for_stock_what_no_node_fits_in)
+{
+	struct pagemap *m = map_new_crumbled();
+	uintptr_t elsewhere = BASE - TIB - 3 * PAGE_BYTES;
+	REFUSE_ALL();
+	cr_assert_eq(pagemap_set(m, CHARGED, BASE + 400 * GIB, 1), -ENOMEM, "there is room for a gib");
+	cr_assert_eq(pagemap_stock(m, 1, 1), -ENOMEM);
+	hook_refuse(0, 0);
+	cr_assert_eq(pagemap_stock(m, 1, 7), 0);
+	REFUSE_ALL();
+	cr_assert_eq(pagemap_set(m, CHARGED, elsewhere, 7), 7);
+}
+
 Test(pagemap, keeps_room_to_clear_when_memory_says_no)
 {
 	struct pagemap *m = map_new_full(CHARGED);
