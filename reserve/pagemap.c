@@ -59,8 +59,6 @@ struct pagemap_block {
 #define NODE_BYTES_MOST sizeof(struct gib)
 _Static_assert(NODE_BYTES_MOST >= sizeof(struct pagemap_table) && NODE_BYTES_MOST >= sizeof(struct leaf), "the largest");
 
-enum urgency { MAY_FAIL, MUST_NOT_FAIL };
-
 static void *block_take(struct pagemap_block *b, size_t bytes, size_t end)
 {
 	/* Relaxed: what is taken is zero, and is published by whoever took it. */
@@ -99,14 +97,12 @@ static bool block_push(struct pagemap *m)
 
 /* A zeroed node or NULL. A node whose publication loses a race is not given back: each
  * place in the tree is raced for once. */
-static void *node_new(struct pagemap *m, size_t bytes, enum urgency urgency)
+static void *node_new(struct pagemap *m, size_t bytes)
 {
 	void *node;
 	do {
 		node = blocks_take(m, bytes, PAGEMAP_BLOCK_BYTES - BLOCK_KEPT);
 	} while (!node && block_push(m));
-	if (!node && urgency == MUST_NOT_FAIL)
-		node = blocks_take(m, bytes, PAGEMAP_BLOCK_BYTES);
 	return node;
 }
 
@@ -275,12 +271,12 @@ static bool chunk_is_whole(const struct gib *g, uint64_t chunk, enum pagemap_pla
 	return word_read(&g->whole[plane][chunk / 64]) >> chunk % 64 & 1;
 }
 
-static struct pagemap_table *table_make(struct pagemap *m, uint64_t page, enum urgency urgency)
+static struct pagemap_table *table_make(struct pagemap *m, uint64_t page)
 {
 	struct pagemap_table *t = table_at(m, page), *other = NULL;
 	if (t)
 		return t;
-	t = node_new(m, sizeof(*t), urgency);
+	t = node_new(m, sizeof(*t));
 	/* Release: the node is zero for whoever finds it; acquire on losing: see table_at. */
 	if (t && !__atomic_compare_exchange_n(&m->table[page / TABLE_PAGES], &other, t, false,
 					      __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
@@ -288,13 +284,13 @@ static struct pagemap_table *table_make(struct pagemap *m, uint64_t page, enum u
 	return t;
 }
 
-static struct gib *gib_make(struct pagemap *m, struct pagemap_table *t, uint64_t page, enum urgency urgency)
+static struct gib *gib_make(struct pagemap *m, struct pagemap_table *t, uint64_t page)
 {
 	uint64_t i = page / GIB_PAGES % 512;
 	struct gib *g = gib_at(t, page), *other = NULL;
 	if (g)
 		return g;
-	g = node_new(m, sizeof(*g), urgency);
+	g = node_new(m, sizeof(*g));
 	if (!g)
 		return NULL;
 	word_set(&t->present[i / 64], 1ull << i % 64);
@@ -304,12 +300,17 @@ static struct gib *gib_make(struct pagemap *m, struct pagemap_table *t, uint64_t
 	return g;
 }
 
+/* To clear, a leaf may be taken from what is kept for that. */
+enum urgency { MAY_FAIL, MUST_NOT_FAIL };
+
 static struct leaf *leaf_make(struct pagemap *m, struct gib *g, uint64_t chunk, enum urgency urgency)
 {
 	struct leaf *leaf = leaf_at(g, chunk), *other = NULL;
 	if (leaf)
 		return leaf;
-	leaf = node_new(m, sizeof(*leaf), urgency);
+	leaf = node_new(m, sizeof(*leaf));
+	if (!leaf && urgency == MUST_NOT_FAIL)
+		leaf = blocks_take(m, sizeof(*leaf), PAGEMAP_BLOCK_BYTES);
 	if (!leaf)
 		return NULL;
 	for (enum pagemap_plane p = 0; p < PAGEMAP_PLANE_N; p++)
@@ -334,19 +335,19 @@ static struct leaf *leaf_of(const struct pagemap *m, struct range r)
 }
 
 /* All nodes for [r.at, r.end), and leaves at its two ends. */
-static int range_prepare(struct pagemap *m, struct range r, enum urgency urgency)
+static int range_prepare(struct pagemap *m, struct range r)
 {
 	if (likely(leaf_of(m, r) != NULL))
 		return 0;
 	while (r.at < r.end) {
 		struct range part = range_first(r, GIB_PAGES);
-		struct pagemap_table *t = table_make(m, part.at, urgency);
-		struct gib *g = t ? gib_make(m, t, part.at, urgency) : NULL;
+		struct pagemap_table *t = table_make(m, part.at);
+		struct gib *g = t ? gib_make(m, t, part.at) : NULL;
 		if (!g)
 			return -ENOMEM;
-		if (part.at % CHUNK_PAGES && !leaf_make(m, g, part.at / CHUNK_PAGES % 512, urgency))
+		if (part.at % CHUNK_PAGES && !leaf_make(m, g, part.at / CHUNK_PAGES % 512, MAY_FAIL))
 			return -ENOMEM;
-		if (part.end % CHUNK_PAGES && !leaf_make(m, g, part.end / CHUNK_PAGES % 512, urgency))
+		if (part.end % CHUNK_PAGES && !leaf_make(m, g, part.end / CHUNK_PAGES % 512, MAY_FAIL))
 			return -ENOMEM;
 		r.at = part.end;
 	}
@@ -517,7 +518,7 @@ int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages)
 	struct range r = range_of(addr, pages);
 	if (r.end - r.at < pages)
 		return -ENOMEM;
-	return range_prepare(m, r, MAY_FAIL);
+	return range_prepare(m, r);
 }
 
 /* A leaf at either end of each run; a gib for each GiB, and a table or two. */
@@ -631,87 +632,16 @@ static uint64_t range_find(const struct pagemap *m, enum pagemap_plane plane, st
 	return r.end;
 }
 
-static bool range_next_run(const struct pagemap *m, enum pagemap_plane plane, struct range r, struct range *ret)
-{
-	uint64_t at = range_find(m, plane, r, true);
-	if (at >= r.end)
-		return false;
-	*ret = (struct range){ at, range_find(m, plane, (struct range){ at, r.end }, false) };
-	return true;
-}
-
 bool pagemap_next_within(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, uint64_t pages,
 			 struct pagemap_run *ret)
 {
-	struct range run;
-	if (!range_next_run(m, plane, range_of(from, pages), &run))
+	struct range r = range_of(from, pages);
+	uint64_t at = range_find(m, plane, r, true);
+	if (at >= r.end)
 		return false;
-	*ret = (struct pagemap_run){ run.at << PAGE_SHIFT, run.end - run.at };
+	uint64_t end = range_find(m, plane, (struct range){ at, r.end }, false);
+	*ret = (struct pagemap_run){ at << PAGE_SHIFT, end - at };
 	return true;
-}
-
-bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret)
-{
-	return pagemap_next_within(m, plane, from, PAGEMAP_PAGES, ret);
-}
-
-/* --- moving --- */
-
-/* Can the marks of a plane on the two sides of `page` differ, or be made to? */
-static bool edge_split(struct pagemap *m, enum pagemap_plane plane, uint64_t page)
-{
-	struct pagemap_table *t = page % CHUNK_PAGES ? table_at(m, page) : NULL;
-	struct gib *g = t ? gib_at(t, page) : NULL;
-	uint64_t chunk = page / CHUNK_PAGES % 512;
-	return !g || leaf_at(g, chunk) || !chunk_is_whole(g, chunk, plane) ||
-	       leaf_make(m, g, chunk, MUST_NOT_FAIL);
-}
-
-/* Takes the marks of a run away. A mark left behind would be given back one day while its
- * page lives on elsewhere; so where an edge cannot be split its neighbours lose theirs. */
-static void run_lift(struct pagemap *m, enum pagemap_plane plane, struct range run)
-{
-	struct range wide = run;
-	if (!edge_split(m, plane, run.at))
-		wide.at -= wide.at % CHUNK_PAGES;
-	if (!edge_split(m, plane, run.end))
-		wide.end += CHUNK_PAGES - wide.end % CHUNK_PAGES;
-	uint64_t lifted = range_apply(m, wide, clear_plane[plane]);
-	if (plane == PAGEMAP_CHARGED)
-		__atomic_fetch_add(&m->stranded, lifted - (run.end - run.at), __ATOMIC_RELAXED);
-}
-
-static void run_drop(struct pagemap *m, enum pagemap_plane plane, struct range run)
-{
-	uint64_t dropped = 0;
-	bool inside = run.at < run.end && run.end <= PAGEMAP_PAGES;
-	if (inside && range_prepare(m, run, MUST_NOT_FAIL) == 0)
-		dropped = range_set(m, plane, run);
-	if (plane == PAGEMAP_CHARGED)
-		__atomic_fetch_add(&m->stranded, run.end - run.at - dropped, __ATOMIC_RELAXED);
-}
-
-static void marks_carry(struct pagemap *m, uintptr_t from, uintptr_t to, uint64_t pages, bool keep)
-{
-	uint64_t distance = (to >> PAGE_SHIFT) - (from >> PAGE_SHIFT);
-	for (enum pagemap_plane plane = 0; plane < PAGEMAP_PLANE_N; plane++) {
-		struct range source = range_of(from, pages), run;
-		for (; range_next_run(m, plane, source, &run); source.at = run.end) {
-			if (!keep)
-				run_lift(m, plane, run);
-			run_drop(m, plane, (struct range){ run.at + distance, run.end + distance });
-		}
-	}
-}
-
-void pagemap_move(struct pagemap *m, uintptr_t from, uintptr_t to, uint64_t pages)
-{
-	marks_carry(m, from, to, pages, false);
-}
-
-void pagemap_copy(struct pagemap *m, uintptr_t from, uintptr_t to, uint64_t pages)
-{
-	marks_carry(m, from, to, pages, true);
 }
 
 /* --- reports --- */

@@ -85,33 +85,19 @@ uint64_t pagemap_unpaid(const struct pagemap *m, uintptr_t addr, uint64_t pages)
 /* Marks those pages CHARGED. How many there were, or -ENOMEM with no mark changed. */
 int64_t pagemap_pay(struct pagemap *m, uintptr_t addr, uint64_t pages);
 
-/* mremap: the marks of both planes go with their pages to `to`; or, copied, stand in both
- * places (MREMAP_DONTUNMAP: the caller has charged the copy, as many pages as were
- * CHARGED). The ranges do not overlap and nothing is marked in the new one: call
- * pagemap_forget on it first and uncharge what that returns. Cannot fail; where a node
- * could not be had marks are lost, and the charge for CHARGED ones is stranded. */
-void pagemap_move(struct pagemap *m, uintptr_t from, uintptr_t to, uint64_t pages);
-void pagemap_copy(struct pagemap *m, uintptr_t from, uintptr_t to, uint64_t pages);
-
 struct pagemap_run {
 	uintptr_t addr;
 	uint64_t pages;
 };
 
-/* The first run of marked pages at or after `from`, as long as it can be; a run that began
- * earlier begins at `from`. False when there is none. Walk them all with
- *     for (uintptr_t at = 0; pagemap_next(m, plane, at, &run); at = run.addr + bytes_of(run.pages)) */
-bool pagemap_next(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret);
-
-/* The same within the `pages` pages from `from` on: a run is cut at their end, and nothing is
- * looked at beyond it. */
+/* The first run of marked pages within the `pages` pages from `from` on, as long as it can be: one
+ * that began earlier begins there, one that goes on is cut at their end. False when there is none. */
 bool pagemap_next_within(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, uint64_t pages,
 			 struct pagemap_run *ret);
 
 struct pagemap_usage {
 	uint64_t block_bytes; /* got from `memory` */
 	uint64_t node_bytes;  /* of them in use by nodes */
-	uint64_t stranded;    /* pages charged too much so far for want of a node: their mark could
-			       * not be removed, or was lost when they moved */
+	uint64_t stranded;    /* pages charged too much so far: for want of a node their mark could not be removed */
 };
 void pagemap_usage(const struct pagemap *m, struct pagemap_usage *ret);

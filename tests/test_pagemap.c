@@ -64,6 +64,11 @@ static struct pagemap_usage usage_of(const struct pagemap *m)
 	return u;
 }
 
+static bool next_run(const struct pagemap *m, enum pagemap_plane plane, uintptr_t from, struct pagemap_run *ret)
+{
+	return pagemap_next_within(m, plane, from, PAGEMAP_PAGES, ret);
+}
+
 Test(pagemap, counts_what_is_new_and_what_was_there)
 {
 	struct pagemap *m = map_new();
@@ -105,23 +110,20 @@ Test(pagemap, keeps_the_planes_apart)
 	cr_assert_eq(pagemap_count(m, CHARGED, BASE, 100), 8);
 }
 
-/* The four ways a mark gets there: in a leaf that was there, as whole chunks, moved, copied. */
+/* The two ways a mark gets there: in a leaf that was there, and as whole chunks. */
 Test(pagemap, finds_what_is_exempt_in_any_gib)
 {
 	struct pagemap *m = map_new();
-	uintptr_t to = BASE + 300 * GIB;
 	struct pagemap_run run;
 	pagemap_set(m, CHARGED, BASE + GIB - PAGE_BYTES, PAGES(3 * GIB));
 	cr_assert_eq(pagemap_set(m, EXEMPT, BASE + GIB - PAGE_BYTES, 1), 1);
-	cr_assert_eq(pagemap_set(m, EXEMPT, BASE + 3 * GIB, PAGES(2 * GIB)), PAGES(2 * GIB));
+	cr_assert_eq(pagemap_set(m, EXEMPT, BASE + 73 * GIB, PAGES(2 * GIB)), PAGES(2 * GIB));
 	cr_assert_eq(pagemap_count(m, EXEMPT, BASE, PAGES(TIB)), PAGES(2 * GIB) + 1);
-	pagemap_copy(m, BASE + GIB - PAGE_BYTES, to, 1);
-	pagemap_move(m, BASE + 3 * GIB, to + 70 * GIB, PAGES(2 * GIB));
-	cr_assert(pagemap_next(m, EXEMPT, BASE + GIB, &run) && run.addr == to && run.pages == 1);
-	cr_assert(pagemap_next(m, EXEMPT, to + GIB, &run) && run.addr == to + 70 * GIB && run.pages == PAGES(2 * GIB));
-	cr_assert_eq(pagemap_clear(m, EXEMPT, to, PAGES(100 * GIB)), PAGES(2 * GIB) + 1);
+	cr_assert(next_run(m, EXEMPT, 0, &run) && run.addr == BASE + GIB - PAGE_BYTES && run.pages == 1);
+	cr_assert(next_run(m, EXEMPT, BASE + GIB, &run) && run.addr == BASE + 73 * GIB && run.pages == PAGES(2 * GIB));
+	cr_assert_eq(pagemap_clear(m, EXEMPT, BASE + 70 * GIB, PAGES(TIB)), PAGES(2 * GIB));
 	cr_assert_eq(pagemap_clear(m, EXEMPT, BASE, PAGES(TIB)), 1);
-	cr_assert(!pagemap_next(m, EXEMPT, 0, &run));
+	cr_assert(!next_run(m, EXEMPT, 0, &run));
 }
 
 Test(pagemap, pays_for_what_is_neither_charged_nor_exempt)
@@ -216,13 +218,13 @@ Test(pagemap, walks_runs_over_every_kind_of_boundary)
 	uintptr_t at = 0;
 	struct pagemap_run run;
 	for (size_t i = 0; i < ARRAY_N(runs); i++, at = run.addr + bytes_of(run.pages)) {
-		cr_assert(pagemap_next(m, EXEMPT, at, &run), "run %zu", i);
+		cr_assert(next_run(m, EXEMPT, at, &run), "run %zu", i);
 		cr_assert_eq(run.addr, runs[i].at, "run %zu begins at %lx", i, run.addr);
 		cr_assert_eq(run.pages, PAGES(runs[i].bytes), "run %zu has %lu pages", i, run.pages);
 	}
-	cr_assert_not(pagemap_next(m, EXEMPT, at, &run));
-	cr_assert_not(pagemap_next(m, CHARGED, 0, &run));
-	cr_assert(pagemap_next(m, EXEMPT, BASE + MIB, &run));
+	cr_assert_not(next_run(m, EXEMPT, at, &run));
+	cr_assert_not(next_run(m, CHARGED, 0, &run));
+	cr_assert(next_run(m, EXEMPT, BASE + MIB, &run));
 	cr_assert_eq(run.addr, BASE + MIB, "a run is cut where the search begins");
 	cr_assert_eq(run.pages, 512);
 	cr_assert(pagemap_next_within(m, EXEMPT, BASE + 5 * MIB, PAGES(5 * MIB) + 300, &run));
@@ -230,64 +232,6 @@ Test(pagemap, walks_runs_over_every_kind_of_boundary)
 	cr_assert_eq(run.pages, 300, "and where it ends");
 	cr_assert_not(pagemap_next_within(m, EXEMPT, BASE + 5 * MIB, PAGES(5 * MIB), &run));
 	cr_assert_not(pagemap_next_within(m, EXEMPT, BASE + 10 * MIB, 0, &run));
-}
-
-Test(pagemap, moves_marks_to_another_alignment)
-{
-	struct pagemap *m = map_new();
-	uintptr_t from = BASE + 7 * PAGE_BYTES, to = BASE + GIB + 300 * PAGE_BYTES;
-	pagemap_set(m, CHARGED, from, 2000);
-	pagemap_clear(m, CHARGED, from + 100 * PAGE_BYTES, 10);
-	pagemap_set(m, EXEMPT, from + 2000 * PAGE_BYTES, 5);
-	pagemap_set(m, CHARGED, from + 2005 * PAGE_BYTES, 1);
-	pagemap_move(m, from, to, 2005);
-	cr_assert_eq(pagemap_count(m, CHARGED, to, 100), 100);
-	cr_assert_eq(pagemap_count(m, CHARGED, to + 100 * PAGE_BYTES, 10), 0);
-	cr_assert_eq(pagemap_count(m, CHARGED, to, PAGES(GIB)), 1990);
-	cr_assert_eq(pagemap_count(m, EXEMPT, to + 2000 * PAGE_BYTES, 5), 5);
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE, 4096), 1, "what was beside it stays");
-	cr_assert_eq(pagemap_count(m, EXEMPT, BASE, 4096), 0);
-	cr_assert_eq(usage_of(m).stranded, 0);
-}
-
-Test(pagemap, copies_marks)
-{
-	struct pagemap *m = map_new();
-	pagemap_set(m, CHARGED, BASE, PAGES(4 * MIB));
-	pagemap_copy(m, BASE, BASE + 64 * MIB + PAGE_BYTES, PAGES(4 * MIB));
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE, PAGES(4 * MIB)), 1024);
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 64 * MIB + PAGE_BYTES, 1024), 1024);
-	cr_assert_eq(ALL_CHARGED(m), 2048);
-	cr_assert_eq(usage_of(m).stranded, 0);
-}
-
-Test(pagemap, moves_whole_chunks_without_a_leaf)
-{
-	struct pagemap *m = map_new();
-	pagemap_set(m, CHARGED, BASE, PAGES(8 * MIB));
-	pagemap_move(m, BASE + 2 * MIB, BASE + 64 * MIB, PAGES(4 * MIB));
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 64 * MIB, PAGES(4 * MIB)), 1024);
-	cr_assert_eq(ALL_CHARGED(m), 2048);
-	cr_assert_eq(usage_of(m).node_bytes, FIRST_NODES);
-}
-
-Test(pagemap, moves_up_to_the_end_of_the_map)
-{
-	struct pagemap *m = map_new();
-	uintptr_t to = (1ull << 47) - 10 * PAGE_BYTES;
-	pagemap_set(m, CHARGED, BASE, 10);
-	pagemap_move(m, BASE, to, 10);
-	cr_assert_eq(pagemap_count(m, CHARGED, to, 10), 10);
-	cr_assert_eq(usage_of(m).stranded, 0);
-}
-
-Test(pagemap, moving_out_of_the_map_strands_the_charge)
-{
-	struct pagemap *m = map_new();
-	pagemap_set(m, CHARGED, BASE, 10);
-	pagemap_move(m, BASE, (1ull << 47) - 5 * PAGE_BYTES, 10);
-	cr_assert_eq(ALL_CHARGED(m), 0);
-	cr_assert_eq(usage_of(m).stranded, 10);
 }
 
 /* --- when memory says no --- */
@@ -404,33 +348,8 @@ Test(pagemap, exempt_marks_go_whole_when_they_cannot_be_split)
 	cr_assert_eq(usage_of(m).stranded, 0);
 }
 
-Test(pagemap, a_move_uses_the_room_that_is_kept)
-{
-	struct pagemap *m = map_new_full(CHARGED);
-	uintptr_t to = BASE + 200 * MIB + PAGE_BYTES;
-	pagemap_forget(m, BASE + 200 * MIB, PAGES(6 * MIB));
-	pagemap_move(m, BASE + 64 * MIB + MIB, to, PAGES(2 * MIB));
-	cr_assert_eq(ALL_CHARGED(m), PAGES(250 * MIB));
-	cr_assert_eq(pagemap_count(m, CHARGED, to, PAGES(2 * MIB)), 512);
-	cr_assert_eq(usage_of(m).stranded, 0);
-}
-
-Test(pagemap, a_move_without_memory_errs_towards_charging)
-{
-	struct pagemap *m = map_new_full(CHARGED);
-	uint64_t purse = PAGES(256 * MIB);
-	for (int i = 0; i < 32; i++)
-		purse -= pagemap_clear(m, CHARGED, BASE + i * 2 * MIB, 1);
-	uintptr_t from = BASE + 64 * MIB + MIB;
-	pagemap_move(m, from, BASE + 8 * MIB, PAGES(2 * MIB)); /* 511 are marked there: lost as well */
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 64 * MIB, PAGES(4 * MIB)), 0, "no mark stays behind");
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 62 * MIB, 512), 511, "nor are more lost than must be");
-	cr_assert_eq(pagemap_count(m, CHARGED, BASE + 68 * MIB, 512), 512);
-	cr_assert_eq(ALL_CHARGED(m) + usage_of(m).stranded, purse);
-}
-
 /* One operation somewhere in 200 GiB. `purse` is what a shim would have charged: it must
- * equal the marks as long as nothing was lost in a move. */
+ * equal the marks. */
 static void act_at_random(struct pagemap *m, uint64_t *seed, int64_t *purse, int row)
 {
 	uintptr_t at = BASE + random_next(seed) % 200 * GIB + random_next(seed) % 8 * MIB;
@@ -531,15 +450,6 @@ static uint64_t model_pay(struct model *o, uint64_t at, uint64_t pages, bool cha
 	return n;
 }
 
-static void model_carry(struct model *o, uint64_t from, uint64_t to, uint64_t pages, bool keep)
-{
-	for (int plane = 0; plane < 2; plane++) {
-		memcpy(&o->page[plane][to], &o->page[plane][from], pages);
-		if (!keep)
-			memset(&o->page[plane][from], 0, pages);
-	}
-}
-
 /* Mostly a few pages, often some chunks, rarely gibibytes; on a boundary or beside one. */
 static void range_at_random(uint64_t *seed, uint64_t *ret_at, uint64_t *ret_pages)
 {
@@ -561,27 +471,13 @@ static void range_at_random(uint64_t *seed, uint64_t *ret_at, uint64_t *ret_page
 	*ret_pages = min_u64(pages, WINDOW_PAGES - *ret_at);
 }
 
-/* Often where the last one was, so that ranges meet. */
-static void carry_at_random(struct pagemap *m, struct model *o, uint64_t *seed, uint64_t from, uint64_t pages)
-{
-	uint64_t to = random_next(seed) % (WINDOW_PAGES - pages + 1);
-	bool keep = random_next(seed) % 2;
-	if (to < from + pages && from < to + pages)
-		return;
-	uint64_t n = model_fill(o, CHARGED, to, pages, false);
-	model_fill(o, EXEMPT, to, pages, false);
-	cr_assert_eq(pagemap_forget(m, WINDOW + bytes_of(to), pages), n);
-	model_carry(o, from, to, pages, keep);
-	(keep ? pagemap_copy : pagemap_move)(m, WINDOW + bytes_of(from), WINDOW + bytes_of(to), pages);
-}
-
 static void compare_at_random(struct pagemap *m, struct model *o, uint64_t *seed, int row)
 {
 	uint64_t at, pages, got, want;
 	range_at_random(seed, &at, &pages);
 	uintptr_t addr = WINDOW + bytes_of(at);
 	enum pagemap_plane plane = random_next(seed) % 2;
-	int op = (int)(random_next(seed) % 8);
+	int op = (int)(random_next(seed) % 7);
 	switch (op) {
 	case 0:
 	case 1:
@@ -605,14 +501,9 @@ static void compare_at_random(struct pagemap *m, struct model *o, uint64_t *seed
 		got = pagemap_unpaid(m, addr, pages);
 		want = model_pay(o, at, pages, false);
 		break;
-	case 6:
+	default:
 		got = (uint64_t)pagemap_pay(m, addr, pages);
 		want = model_pay(o, at, pages, true);
-		break;
-	default:
-		carry_at_random(m, o, seed, at, pages);
-		got = pagemap_count(m, plane, addr, pages);
-		want = model_count(o, plane, at, pages);
 	}
 	cr_assert_eq(got, want, "row %d: op %d, plane %d, page %lu of the window, %lu pages: %lu, not %lu", row, op,
 		     plane, at, pages, got, want);
@@ -623,7 +514,7 @@ static void compare_runs(const struct pagemap *m, const struct model *o)
 	struct pagemap_run run;
 	for (int plane = 0; plane < 2; plane++) {
 		uint64_t page = 0;
-		for (uintptr_t at = 0; pagemap_next(m, plane, at, &run); at = run.addr + bytes_of(run.pages)) {
+		for (uintptr_t at = 0; next_run(m, plane, at, &run); at = run.addr + bytes_of(run.pages)) {
 			uint64_t first = PAGES(run.addr - WINDOW);
 			cr_assert_eq(model_count(o, plane, page, first - page), 0, "nothing was passed over");
 			cr_assert_eq(model_count(o, plane, first, run.pages), run.pages);
