@@ -20,8 +20,8 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define ARRAY_N(a) (sizeof(a) / sizeof((a)[0]))
 
-/* Bytes to pages, rounded up once, here. Anything that does not fit in a purse
- * comes back as UINT64_MAX >> PAGE_SHIFT or less: always compare in 64 bits. */
+/* Bytes to pages, rounded up once, here. Most of it does not fit in a purse: always compare in 64
+ * bits. The last page before 2^64 counts too, so this is 2^52 at most, of which bytes_of is 0. */
 static inline uint64_t pages_of(uint64_t bytes)
 {
 	return (bytes >> PAGE_SHIFT) + ((bytes & (PAGE_BYTES - 1)) != 0);

@@ -5,7 +5,8 @@
  * path: one compare-and-swap on a line nobody else writes. A transfer moves `granted`
  * and signs for it, so that a death in the middle can be settled (reserve/transfer.h).
  *
- * All operations are lock-free, async-signal-safe and touch no memory but the purse. */
+ * All operations are lock-free and async-signal-safe. Beside the purse a transfer writes `confirmed`
+ * in the slot of whoever signed last, and in the broker one that is given up is noted. */
 #pragma once
 
 #include "include/ledger.h"

@@ -256,7 +256,8 @@ static uint64_t pages_mappable(uintptr_t at, size_t bytes)
 	return first < PAGEMAP_PAGES ? min_u64(pages_of(bytes), PAGEMAP_PAGES - first) : 0;
 }
 
-/* What the kernel refuses before it looks at any mapping (mm/mprotect.c:do_mprotect_pkey). */
+/* What the kernel refuses before it looks at any mapping (mm/mprotect.c:do_mprotect_pkey). The last
+ * bytes before 2^64 rounded up are none, there and here (include/base.h). */
 static bool range_is_wrong(uintptr_t at, size_t bytes)
 {
 	return at % PAGE_BYTES != 0 || at + bytes_of(pages_of(bytes)) <= at;
