@@ -31,13 +31,20 @@ static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
 /* How pages come out of the account: as slack, or in use. */
 typedef bool draw_fn(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages);
 
+/* Where pages are wanted: drawn into the purse of `target`, nobody's slack spared; or, without
+ * `draw`, in use in the actor's own, whose slack counts. */
+struct want {
+	draw_fn *draw;
+	uint32_t target;
+};
+
 /* Without the broker. `spare` is the slot whose slack is already counted by the caller. */
-static bool draw_nearby(const struct gather *g, draw_fn *draw, uint32_t target, uint32_t spare, uint32_t pages)
+static bool draw_nearby(const struct gather *g, struct want w, uint32_t spare, uint32_t pages)
 {
 	struct ledger *l = g->ledger;
-	if (draw(l, g->slot, target, pages)) /* model: fund, gather */
+	if (w.draw(l, g->slot, w.target, pages)) /* model: fund, gather */
 		return true;
-	return sweep(g, spare, pages) && draw(l, g->slot, target, pages);
+	return sweep(g, spare, pages) && w.draw(l, g->slot, w.target, pages);
 }
 
 static enum refusal_reason broker_ask(const struct gather *g, uint32_t pages)
@@ -65,10 +72,11 @@ static enum refusal_reason reason_for(const struct ledger *l, enum refusal_reaso
 	return said == REASON_BROKER && granted >= l->header.limit ? REASON_LIMIT : said;
 }
 
-/* From everywhere but the broker. */
+/* Into the own purse, from everywhere but the broker. */
 static bool take_nearby(const struct gather *g, uint32_t pages)
 {
 	struct purse *own = &g->ledger->slot[g->slot].purse;
+	struct want slack = { transfer_fund, g->slot };
 	/* A sibling may sweep our slack at any moment, so look, fund and take again. */
 	for (int tries = 0; tries < 16; tries++) {
 		if (purse_take(own, pages)) /* model: take */
@@ -78,54 +86,54 @@ static bool take_nearby(const struct gather *g, uint32_t pages)
 			continue;
 		bool batch = missing <= PAGES_MAX - GATHER_BATCH &&
 			     transfer_fund(g->ledger, g->slot, g->slot, missing + GATHER_BATCH);
-		if (!batch && !draw_nearby(g, transfer_fund, g->slot, g->slot, missing))
+		if (!batch && !draw_nearby(g, slack, g->slot, missing))
 			break;
 	}
 	return purse_take(own, pages);
 }
 
-enum refusal_reason gather_take(const struct gather *g, uint64_t pages)
+static bool pages_find_nearby(const struct gather *g, struct want w, uint32_t pages)
+{
+	return w.draw ? draw_nearby(g, w, LEDGER_SLOTS, pages) : take_nearby(g, pages);
+}
+
+/* How much of what is wanted is there already. */
+static uint32_t pages_at_hand(const struct gather *g, struct want w)
+{
+	return w.draw ? 0 : purse_headroom(purse_read(&g->ledger->slot[g->slot].purse));
+}
+
+static enum refusal_reason pages_find(const struct gather *g, struct want w, uint64_t pages)
 {
 	enum refusal_reason reason = REASON_LIMIT;
 	if (pages > PAGES_MAX)
 		return REASON_LIMIT;
-	for (int asked = 0; !take_nearby(g, (uint32_t)pages); asked++) {
+	for (int asked = 0; !pages_find_nearby(g, w, (uint32_t)pages); asked++) {
 		if (asked == ASK_TRIES)
 			return reason_for(g->ledger, reason == REASON_NONE ? REASON_LIMIT : reason);
-		uint32_t headroom = purse_headroom(purse_read(&g->ledger->slot[g->slot].purse));
-		if (headroom >= pages) /* it came back meanwhile */
+		uint32_t own = pages_at_hand(g, w);
+		if (own >= pages) /* it came back meanwhile */
 			continue;
-		reason = broker_ask(g, (uint32_t)pages - headroom); /* model: look */
+		reason = broker_ask(g, (uint32_t)pages - own); /* model: look */
 		if (reason != REASON_NONE && is_full(g->ledger, pages))
 			asked = ASK_TRIES - 1;
 	}
 	return REASON_NONE;
 }
 
-static enum refusal_reason draw_gathered(const struct gather *g, draw_fn *draw, uint32_t target, uint64_t pages)
+enum refusal_reason gather_take(const struct gather *g, uint64_t pages)
 {
-	enum refusal_reason reason = REASON_LIMIT;
-	if (pages > PAGES_MAX)
-		return REASON_LIMIT;
-	/* Nobody's slack is spared here, our own neither. */
-	for (int asked = 0; !draw_nearby(g, draw, target, LEDGER_SLOTS, (uint32_t)pages); asked++) {
-		if (asked == ASK_TRIES)
-			return reason_for(g->ledger, reason == REASON_NONE ? REASON_LIMIT : reason);
-		reason = broker_ask(g, (uint32_t)pages);
-		if (reason != REASON_NONE && is_full(g->ledger, pages))
-			asked = ASK_TRIES - 1;
-	}
-	return REASON_NONE;
+	return pages_find(g, (struct want){ 0 }, pages);
 }
 
 enum refusal_reason gather_fund(const struct gather *g, uint32_t embryo, uint64_t pages)
 {
-	return draw_gathered(g, transfer_fund, embryo, pages);
+	return pages_find(g, (struct want){ transfer_fund, embryo }, pages);
 }
 
 enum refusal_reason gather_charge(const struct gather *g, uint64_t pages)
 {
-	return draw_gathered(g, transfer_charge, g->slot, pages);
+	return pages_find(g, (struct want){ transfer_charge, g->slot }, pages);
 }
 
 void gather_sweep(const struct gather *g, uint64_t pages)
