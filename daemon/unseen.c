@@ -32,7 +32,8 @@ static int grant_ask(void *context, uint32_t pages, enum refusal_reason *ret_rea
 static uint32_t pages_charge(struct broker *b, struct account *a, uint32_t s, uint32_t pages)
 {
 	struct means means = { b, a };
-	struct gather g = { .ledger = a->ledger, .slot = s, .ask = grant_ask, .context = &means };
+	struct gather g = { .ledger = a->ledger, .slot = s, .generation = SLOT_GEN(slot_read(a->ledger, s)),
+			    .ask = grant_ask, .context = &means };
 	if (gather_charge(&g, pages) == REASON_NONE)
 		return pages;
 	uint32_t rest = (uint32_t)min_u64(pages, purse_headroom(purse_read(&a->ledger->header.purse)));

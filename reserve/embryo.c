@@ -33,7 +33,8 @@ enum refusal_reason embryo_conceive(const struct gather *g, uint64_t pages, stru
 	struct embryo e = { .slot = (uint32_t)s, .generation = SLOT_GEN(slot_read(l, (uint32_t)s)) };
 	enum refusal_reason reason = gather_fund(g, e.slot, pages);
 	if (reason != REASON_NONE) {
-		embryo_release(l, g->slot, e);
+		if (gather_may_act(g)) /* else the broker has settled it with our slot, or will */
+			embryo_release(l, g->slot, e);
 		return reason;
 	}
 	CRASH_POINT(EMBRYO_FUNDED);

@@ -12,6 +12,11 @@
  * may take what was granted before we come back, and then it is really used. */
 #define ASK_TRIES 16
 
+bool gather_may_act(const struct gather *g)
+{
+	return SLOT_GEN(slot_read(g->ledger, g->slot)) == g->generation;
+}
+
 /* Slot by slot, until the account's own headroom covers `pages`. Empty ones too: what a parent
  * gave an embryo that was being buried may have strayed there. */
 static bool sweep(const struct gather *g, uint32_t spare, uint64_t pages)
@@ -108,7 +113,9 @@ static enum refusal_reason pages_find(const struct gather *g, struct want w, uin
 	enum refusal_reason reason = REASON_LIMIT;
 	if (pages > PAGES_MAX)
 		return REASON_LIMIT;
-	for (int asked = 0; !pages_find_nearby(g, w, (uint32_t)pages); asked++) {
+	for (int asked = 0; gather_may_act(g); asked++) {
+		if (pages_find_nearby(g, w, (uint32_t)pages))
+			return REASON_NONE;
 		if (asked == ASK_TRIES)
 			return reason_for(g->ledger, reason == REASON_NONE ? REASON_LIMIT : reason);
 		uint32_t own = pages_at_hand(g, w);
@@ -118,7 +125,7 @@ static enum refusal_reason pages_find(const struct gather *g, struct want w, uin
 		if (reason != REASON_NONE && is_full(g->ledger, pages))
 			asked = ASK_TRIES - 1;
 	}
-	return REASON_NONE;
+	return REASON_BROKER;
 }
 
 enum refusal_reason gather_take(const struct gather *g, uint64_t pages)

@@ -22,9 +22,15 @@ typedef int gather_ask(void *context, uint32_t pages, enum refusal_reason *ret_r
 struct gather {
 	struct ledger *ledger;
 	uint32_t slot; /* the actor; nobody else may act for it meanwhile */
+	uint32_t generation; /* of that slot */
 	gather_ask *ask;
 	void *context;
 };
+
+/* Is the slot the actor's still? A child of vfork whose parent was killed has none any more, and
+ * it may hear of that only from the broker, which has reaped the slot: nothing is taken for it then
+ * (REASON_BROKER), and nothing may be done in its name. */
+bool gather_may_act(const struct gather *g);
 
 /* Charges `pages` in the actor's own purse. REASON_NONE, or why not (nothing changed). */
 enum refusal_reason gather_take(const struct gather *g, uint64_t pages);

@@ -19,17 +19,19 @@ struct self self;
  * left open is settled first. */
 bool self_lock(struct self_lock *ret)
 {
-	if (self_is_buried())
-		return false;
 	ret->signals = signals_block();
 	enum lock_result result = lock_take(&self.slot_lock);
-	if (result == LOCK_INHERITED) {
+	/* Asked when it is taken: it may have been waited for. */
+	bool ours = result != LOCK_NOT_TAKEN && !self_is_buried();
+	if (ours && result == LOCK_INHERITED) {
 		transfer_settle(self.ledger, self.slot);
 		object_settle(self.ledger, self.slot);
 	}
-	if (result == LOCK_NOT_TAKEN)
+	if (result != LOCK_NOT_TAKEN && !ours)
+		lock_release(&self.slot_lock);
+	if (!ours)
 		signals_restore(ret->signals);
-	return result != LOCK_NOT_TAKEN;
+	return ours;
 }
 
 /* The slot's intent is closed before. */
@@ -41,7 +43,8 @@ void self_unlock(const struct self_lock *lock)
 
 struct gather self_gather(void)
 {
-	struct gather g = { .ledger = self.ledger, .slot = self.slot, .ask = broker_extend };
+	struct gather g = { .ledger = self.ledger, .slot = self.slot, .generation = self.generation,
+			    .ask = broker_extend };
 	return g;
 }
 

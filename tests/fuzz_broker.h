@@ -230,7 +230,8 @@ static void h_copy(void)
 static uint32_t y_take(uint32_t pages)
 {
 	struct account *y = account("y");
-	struct gather g = { .ledger = y->ledger, .slot = honest.y_slot };
+	struct gather g = { .ledger = y->ledger, .slot = honest.y_slot,
+			    .generation = SLOT_GEN(slot_read(y->ledger, honest.y_slot)) };
 	if (gather_take(&g, pages) != REASON_NONE)
 		return 0;
 	honest.y_used = PURSE_USED(purse_read(&y->ledger->header.purse));
@@ -241,7 +242,8 @@ static uint32_t y_take(uint32_t pages)
 __attribute__((unused)) static void y_give_back(void)
 {
 	struct account *y = account("y");
-	struct gather g = { .ledger = y->ledger, .slot = honest.y_slot };
+	struct gather g = { .ledger = y->ledger, .slot = honest.y_slot,
+			    .generation = SLOT_GEN(slot_read(y->ledger, honest.y_slot)) };
 	struct purse *p = &y->ledger->slot[honest.y_slot].purse;
 	uint32_t used = PURSE_USED(purse_read(p));
 	purse_give(p, used > Y_USED ? used - Y_USED : 0);
@@ -256,7 +258,7 @@ __attribute__((unused)) static void honest_begin(void)
 	world_birth(PROCESS_Y, 0, USER_Y);
 	struct answer a = ask_join(PROCESS_H, "h");
 	must(a.bytes == sizeof a.join && a.head.status == STATUS_OK && inode_of(a.fd) == account("h")->inode);
-	struct gather g = { .ledger = account("h")->ledger, .slot = a.join.slot };
+	struct gather g = { .ledger = account("h")->ledger, .slot = a.join.slot, .generation = a.join.generation };
 	must(gather_take(&g, 1000) == REASON_NONE);
 	int o = object_claim(g.ledger, g.slot);
 	must(o >= 0 && transfer_to_object(g.ledger, g.slot, (uint32_t)o, 200));

@@ -389,6 +389,7 @@ static void step_member(struct feed *f)
 	uint8_t what = feed_byte(f);
 	if (!l)
 		return;
+	g.generation = SLOT_GEN(slot_read(l, a->slot));
 	switch (what % 6) {
 	case 0:
 		gather_take(&g, feed_number(f, 2));
@@ -558,7 +559,7 @@ static struct gather decent_join(const struct account *x)
 	must(inode_of(a.fd) == x->inode);
 	answer_end(&a);
 	world.process[PROCESS_X].maps = x->inode;
-	return (struct gather){ .ledger = x->ledger, .slot = a.join.slot };
+	return (struct gather){ .ledger = x->ledger, .slot = a.join.slot, .generation = a.join.generation };
 }
 
 static struct embryo decent_fork(const struct gather *g)

@@ -149,7 +149,8 @@ __attribute__((unused)) static int peer_extend(void *context, uint32_t pages, en
 
 static inline struct gather peer_gather(struct peer_member *m)
 {
-	return (struct gather){ .ledger = m->ledger, .slot = m->slot, .ask = peer_extend, .context = m };
+	return (struct gather){ .ledger = m->ledger, .slot = m->slot, .generation = m->generation, .ask = peer_extend,
+				.context = m };
 }
 
 __attribute__((unused)) static enum refusal_reason peer_take(struct peer_member *m, uint64_t pages)

@@ -105,7 +105,7 @@ static void share(const struct gather *g, uint32_t pages)
 
 static _Noreturn void member_live(uint32_t slot, uint64_t seed)
 {
-	struct gather g = { .ledger = l, .slot = slot };
+	struct gather g = { .ledger = l, .slot = slot, .generation = SLOT_GEN(slot_read(l, slot)) };
 	uint32_t held = 0;
 	for (;;) {
 		uint32_t n = random_below(&seed, 3000);

@@ -38,7 +38,7 @@ static struct embryo e;
 
 static struct gather as(uint32_t slot)
 {
-	return (struct gather){ .ledger = l, .slot = slot };
+	return (struct gather){ .ledger = l, .slot = slot, .generation = SLOT_GEN(slot_read(l, slot)) };
 }
 
 static void scene(void)

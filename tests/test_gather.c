@@ -37,7 +37,7 @@ static int broker(void *context, uint32_t pages, enum refusal_reason *ret_reason
 
 static struct gather as(uint32_t slot)
 {
-	return (struct gather){ .ledger = l, .slot = slot, .ask = broker };
+	return (struct gather){ .ledger = l, .slot = slot, .generation = SLOT_GEN(slot_read(l, slot)), .ask = broker };
 }
 
 static void scene(uint32_t granted)
@@ -270,6 +270,34 @@ Test(gather, an_embryo_is_adopted_for_what_it_holds_at_most)
 	cr_assert_eq(l->slot[e.slot].purse.word, PURSE(10, 0));
 	cr_assert(embryo_adopt(l, e, 10, 1));
 	cr_assert_eq(l->slot[e.slot].purse.word, PURSE(10, 10));
+}
+
+static void actor_is_buried(void)
+{
+	member_reap(l, A);
+}
+
+/* A child of vfork whose parent was killed while it asked: the death made room, and the slot is free. */
+Test(gather, takes_nothing_in_the_name_of_a_slot_that_was_given_up)
+{
+	scene(1000);
+	struct gather a = as(A), b = as(B);
+	struct embryo e;
+	ask_answers = -EACCES;
+	cr_assert_eq(gather_take(&a, 600), REASON_NONE);
+	meanwhile = actor_is_buried;
+	cr_assert_eq(gather_take(&a, 500), REASON_BROKER);
+	cr_assert_eq(l->slot[A].purse.word, 0);
+	cr_assert_eq(PURSE_USED(l->header.purse.word), 0);
+	cr_assert_eq(gather_take(&a, 1), REASON_BROKER, "nor later");
+
+	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), A);
+	a = as(A);
+	cr_assert_eq(gather_take(&a, 600), REASON_NONE);
+	meanwhile = actor_is_buried;
+	cr_assert_eq(embryo_conceive(&a, 500, &e), REASON_BROKER);
+	cr_assert_eq(gather_take(&b, 1000), REASON_NONE, "its embryo has nothing");
+	cr_assert(embryo_next(l, A, 0) < LEDGER_SLOTS, "and is left to the broker");
 }
 
 Test(gather, a_full_ledger_refuses_the_fork)

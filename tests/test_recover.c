@@ -268,7 +268,7 @@ Test(recover, gives_back_the_embryo_of_a_parent_that_died_while_there_was_no_bro
 	struct embryo e;
 	pid_t before = member("a", 10, NULL), one = member("a", 1000, &m), two = member("a", 2000, NULL);
 	end(before);
-	struct gather g = { .ledger = account("a")->ledger, .slot = m.slot }; /* in its name */
+	struct gather g = { .ledger = account("a")->ledger, .slot = m.slot, .generation = m.generation }; /* in its name */
 	cr_assert(embryo_conceive(&g, 500, &e) == REASON_NONE && e.slot < m.slot);
 	kill(one, SIGKILL);
 	waitpid(one, NULL, 0);

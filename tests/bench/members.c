@@ -133,7 +133,7 @@ static void member_run(unsigned seed)
 	if (!join(&m))
 		_exit(1);
 	for (int i = 0; i < 2; i++) {
-		struct gather g = { .ledger = m.ledger, .slot = m.slot, .ask = ask, .context = &m };
+		struct gather g = { .ledger = m.ledger, .slot = m.slot, .generation = m.generation, .ask = ask, .context = &m };
 		if (gather_take(&g, 100 + rand_r(&seed) % 1000) != REASON_NONE)
 			__atomic_fetch_add(&board->refused, 1, __ATOMIC_RELAXED);
 		sleep_ms(rand_r(&seed) % (LIFE_MS / 2));
