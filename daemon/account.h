@@ -47,7 +47,7 @@ struct member {
 	uint32_t lent;     /* pages charged for it by the broker: let in on credit, and its own by now */
 	uint32_t room;     /* pages that are kept for others while it is there */
 	bool frozen;       /* by us */
-	bool called;       /* killed, so that another is not refused */
+	bool called;       /* told to end at once, so that another is not refused */
 	uint64_t credit_ns; /* not looked at again before; 0: never yet */
 	uint64_t asked_ns; /* told that it must go; 0: not */
 	uint64_t faults, seen_faults; /* its and its parent's, at first and last */

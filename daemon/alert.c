@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "daemon/broker.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
+#include "daemon/process.h"
 
 #define COMMAND_SECONDS 60 /* a command that takes longer is ended */
 
@@ -51,8 +51,8 @@ static void signals_send(const struct account *a)
 	uint32_t slots = ledger_slots(a->ledger);
 	for (uint32_t s = 0; s < slots && a->warning.signal != 0; s++) {
 		const struct member *m = &a->member[s];
-		if (m->life == MEMBER_WATCHED && m->pidfd >= 0 && proc_handles(m->pid, a->warning.signal))
-			pidfd_send_signal(m->pidfd, a->warning.signal, NULL, 0);
+		if (m->life == MEMBER_WATCHED && proc_handles(m->pid, a->warning.signal))
+			process_signal(m->pid, m->start_ticks, m->pidfd, a->warning.signal);
 	}
 }
 

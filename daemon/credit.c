@@ -5,13 +5,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <time.h>
 
 #include "daemon/broker.h"
 #include "daemon/count.h"
 #include "daemon/frozen.h"
 #include "daemon/log.h"
+#include "daemon/process.h"
 #include "daemon/unseen.h"
 #include "reserve/purse.h"
 
@@ -89,16 +89,18 @@ static const struct rule *rule_of(struct broker *b, const struct member *m)
 	return i < ROLL ? rank_rule(&k->roll, i) : NULL;
 }
 
-static void signal_send(const struct member *m, int signal)
+/* What became of it when it was to be sent that signal. */
+static void ending_say(const struct account *a, const struct member *m, int signal, int error)
 {
-	if (m->pidfd >= 0 && pidfd_send_signal(m->pidfd, signal, NULL, 0) != 0 && errno != ESRCH)
-		log_warning("process %d, a fork on credit, could not be signalled: %s", m->pid, strerror(errno));
-}
-
-static void ending_say(const struct account *a, const struct member *m, const char *what)
-{
-	log_warning("account \"%s\": process %d, a fork on credit, has %llu MiB of its own, and the account has no room "
-		    "for more: it is %s", a->name, m->pid, (unsigned long long)(bytes_of(m->lent) >> 20), what);
+	const char *what = signal == SIGSTOP ? "frozen" : signal == SIGKILL ? "killed" : "asked to end";
+	if (error == -ESRCH) /* it has ended by itself */
+		return;
+	if (error)
+		log_warning("account \"%s\": process %d, a fork on credit, is not %s: %s", a->name, m->pid, what,
+			    strerror(-error));
+	else
+		log_warning("account \"%s\": process %d, a fork on credit, has %llu MiB of its own, and the account has no room "
+			    "for more: it is %s", a->name, m->pid, (unsigned long long)(bytes_of(m->lent) >> 20), what);
 }
 
 /* One step a time: frozen, or asked, or killed. */
@@ -113,12 +115,12 @@ static void borrower_end(struct broker *b, struct account *a, uint32_t s)
 	if (waits)
 		return;
 	int signal = action == ACTION_FREEZE ? SIGSTOP : r && action == ACTION_KILL && !asked ? r->signal : SIGKILL;
+	int error = signal == SIGSTOP ? frozen_stop(b, m->pid, m->start_ticks, m->pidfd) :
+					process_signal(m->pid, m->start_ticks, m->pidfd, signal);
 	if (!asked)
-		ending_say(a, m, signal == SIGSTOP ? "frozen" : signal == SIGKILL ? "killed" : "asked to end");
-	m->frozen = signal == SIGSTOP && m->pidfd >= 0 && frozen_stop(b, m->pid, m->start_ticks, m->pidfd) == 0;
+		ending_say(a, m, signal, error);
+	m->frozen = signal == SIGSTOP && !error;
 	m->asked_ns = b->now_ns;
-	if (signal != SIGSTOP)
-		signal_send(m, signal);
 }
 
 /* Whoever is frozen, or asked, gives nothing back in time. */
@@ -135,11 +137,14 @@ bool credit_call(struct broker *b, struct account *a, uint32_t asker)
 		const struct rule *r = rule_of(b, m);
 		if (r && (r->action == ACTION_NEVER || r->action == ACTION_NOTIFY))
 			continue;
+		int error = process_signal(m->pid, m->start_ticks, m->pidfd, SIGKILL);
+		if (error == -ESRCH) /* it has ended by itself */
+			return true;
 		if (!m->called)
-			ending_say(a, m, "killed");
+			ending_say(a, m, SIGKILL, error);
 		m->called = true;
-		signal_send(m, SIGKILL);
-		return true;
+		if (!error)
+			return true;
 	}
 	return false;
 }

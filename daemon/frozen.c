@@ -3,12 +3,11 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/pidfd.h>
-#include <unistd.h>
 
 #include "daemon/broker.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
+#include "daemon/process.h"
 
 static bool lives(const struct book_frozen *f)
 {
@@ -41,13 +40,13 @@ int frozen_stop(struct broker *b, int32_t pid, uint64_t start_ticks, int pidfd)
 	if (!f)
 		return -ENOSPC;
 	*f = (struct book_frozen){ .pid = pid, .start_ticks = start_ticks };
-	return pidfd_send_signal(pidfd, SIGSTOP, NULL, 0) == 0 ? 0 : -errno;
+	return process_signal(pid, start_ticks, pidfd, SIGSTOP);
 }
 
 int frozen_go(struct broker *b, int32_t pid, uint64_t start_ticks, int pidfd)
 {
 	struct book_frozen *f = entry_find(b->books, pid, start_ticks);
-	int error = pidfd_send_signal(pidfd, SIGCONT, NULL, 0) == 0 ? 0 : -errno;
+	int error = process_signal(pid, start_ticks, pidfd, SIGCONT);
 	if (f)
 		*f = (struct book_frozen){ .pid = 0 };
 	return error;
@@ -57,14 +56,8 @@ void frozen_go_all(struct broker *b)
 {
 	for (uint32_t i = 0; i < BOOKS_FROZEN; i++) {
 		struct book_frozen *f = &b->books->frozen[i];
-		int pidfd = f->pid > 0 ? pidfd_open(f->pid, 0) : -1;
-		/* The pidfd first, then is it still the one we stopped? */
-		if (pidfd >= 0 && lives(f)) {
-			pidfd_send_signal(pidfd, SIGCONT, NULL, 0);
+		if (f->pid > 0 && process_signal(f->pid, f->start_ticks, -1, SIGCONT) == 0)
 			log_notice("process %d, which was frozen, goes on", f->pid);
-		}
-		if (pidfd >= 0)
-			close(pidfd);
 		*f = (struct book_frozen){ .pid = 0 };
 	}
 }

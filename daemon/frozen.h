@@ -7,7 +7,7 @@
 
 struct broker;
 
-/* Stops a process; `pidfd` is its. 0; -ENOSPC: there are too many already; or -errno. */
+/* Stops a process; `pidfd` is its, or -1 (daemon/process.h). 0; -ENOSPC: there are too many already; or -errno. */
 int frozen_stop(struct broker *b, int32_t pid, uint64_t start_ticks, int pidfd);
 
 /* Lets it go on. 0 or -errno. */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A fork on credit that was stopped goes on when nobody looks after it any more. */
+#include <sys/prctl.h>
+
 #include "tests/broker_fixture.h"
 
 #include "daemon/credit.h"
 #include "daemon/damage.h"
+#include "daemon/frozen.h"
 
 TestSuite(credit, .timeout = 30);
 
@@ -15,6 +18,7 @@ static struct member *member_make(pid_t *ret_pid)
 	cr_assert(pipe(line) == 0);
 	pid_t pid = fork_tied();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody behind */
 		bool joined = peer_join(door_name, "a", &peer) == 0;
 		_exit(!joined || write(line[1], "x", 1) != 1 || pause());
 	}
@@ -87,4 +91,43 @@ Test(credit, nobody_is_killed_for_another_where_there_is_no_credit)
 	cr_assert(broker_configure(&b, config_of("account a { limit = 64M fork = 20% }\n")) == 0);
 	cr_assert(credit_call(&b, account("a"), LEDGER_SLOTS - 1) && m->called);
 	end(pid);
+}
+
+/* Descriptors were short when it came. */
+static void descriptor_lose(struct member *m)
+{
+	cr_assert(close(m->pidfd) == 0);
+	m->pidfd = -1;
+	b.registry.pidfds--;
+	account("a")->polled++;
+}
+
+Test(credit, a_borrower_without_a_descriptor_is_killed_like_any_other)
+{
+	pid_t pid;
+	int status;
+	broker_begin("account a { limit = 64M fork = 20% }\n");
+	struct member *m = member_make(&pid);
+	account("a")->ledger->slot[member_slot(account("a"), m)].credit = 1000;
+	descriptor_lose(m);
+	m->start_ticks++; /* as if its number were another's by now */
+	cr_assert(credit_call(&b, account("a"), LEDGER_SLOTS - 1));
+	pause_ms(20);
+	cr_assert(waitpid(pid, &status, WNOHANG) == 0);
+	m->start_ticks--;
+	cr_assert(credit_call(&b, account("a"), LEDGER_SLOTS - 1));
+	cr_assert(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+Test(credit, a_borrower_without_a_descriptor_is_stopped_and_goes_on)
+{
+	pid_t pid;
+	int status;
+	struct member *m = stopped_make(&pid);
+	cr_assert(kill(pid, SIGCONT) == 0 && waitpid(pid, &status, WCONTINUED) == pid);
+	descriptor_lose(m);
+	cr_assert(frozen_stop(&b, pid, m->start_ticks, m->pidfd) == 0);
+	cr_assert(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	credit_tick(&b);
+	goes_on(m, pid);
 }

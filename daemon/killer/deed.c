@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
 
 #include "daemon/alert.h"
 #include "daemon/broker.h"
@@ -12,25 +11,12 @@
 #include "daemon/killer/census.h"
 #include "daemon/killer/reclaim.h"
 #include "daemon/killer/release.h"
+#include "daemon/process.h"
 
-/* By the pidfd that was opened when the process was entered; who has none is opened now, and is
- * then who it was if it is not gone afterwards. */
 static int signal_send(struct broker *b, uint32_t i, int signal)
 {
-	const struct handle *h = &b->killer.census.handle[i];
-	if (h->pidfd >= 0)
-		return pidfd_send_signal(h->pidfd, signal, NULL, 0) == 0 ? 0 : -errno;
 	const struct candidate *of = &b->killer.roll.candidate[i];
-	struct proc_stat now;
-	int fd = pidfd_open(of->pid, 0);
-	if (fd < 0)
-		return -errno;
-	int error = proc_stat(of->pid, &now);
-	if (!error)
-		error = now.start_ticks != of->start_ticks		     ? -ESRCH :
-			pidfd_send_signal(fd, signal, NULL, 0) != 0 ? -errno : 0;
-	close(fd);
-	return error;
+	return process_signal(of->pid, of->start_ticks, b->killer.census.handle[i].pidfd, signal);
 }
 
 /* Who is stopped does not hear that it should end. */
@@ -66,8 +52,7 @@ static int notify(struct broker *b, uint32_t i)
 static int freeze(struct broker *b, uint32_t i, int (*how)(struct broker *, int32_t, uint64_t, int))
 {
 	const struct candidate *of = &b->killer.roll.candidate[i];
-	int pidfd = b->killer.census.handle[i].pidfd;
-	return pidfd >= 0 ? how(b, of->pid, of->start_ticks, pidfd) : -EBADF;
+	return how(b, of->pid, of->start_ticks, b->killer.census.handle[i].pidfd);
 }
 
 int deed_do(struct broker *b, const struct deed *d)

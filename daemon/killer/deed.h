@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the ladder decided, done. At the crossing this is pidfd_send_signal and nothing else. */
+/* What the ladder decided, done. At the crossing this is pidfd_send_signal and nothing else, but for
+ * processes that there was no descriptor for (daemon/process.h). */
 #pragma once
 
 #include "daemon/killer/script.h"
