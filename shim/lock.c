@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <signal.h>
 #include <time.h>
 
+#include "shim/confined.h"
 #include "shim/raw.h"
 
 #define LOCK_WAITED 0x80000000u
@@ -18,9 +20,25 @@ static bool word_swap(struct lock *l, uint32_t seen, uint32_t word)
 	return __atomic_compare_exchange_n(&l->word, &seen, word, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
+/* Who was killed has a tid until its parent has waited for it, which may be us, or nobody soon. It has
+ * left its memory then (kernel/exit.c:do_exit), and a pidfd says so, of whosever child it is. A thread
+ * has no pidfd, and no tid either when it has ended. */
+static bool has_ended(uint32_t tid)
+{
+	long fd = confined() ? -EPERM : raw_call2(SYS_pidfd_open, tid, 0);
+	if (raw_failed(fd))
+		return false;
+	struct pollfd end = { .fd = (int)fd, .events = POLLIN };
+	struct timespec now = { 0 };
+	bool ended = raw_call6(SYS_ppoll, &end, 1, &now, NULL, 0, 0) == 1;
+	raw_call1(SYS_close, fd);
+	return ended;
+}
+
 static bool holder_is_gone(uint32_t word)
 {
-	return raw_call2(SYS_tkill, word & ~LOCK_WAITED, 0) == -ESRCH;
+	uint32_t tid = word & ~LOCK_WAITED;
+	return raw_call2(SYS_tkill, tid, 0) == -ESRCH || has_ended(tid);
 }
 
 static enum lock_result lock_wait(struct lock *l, uint32_t me)

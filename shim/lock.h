@@ -12,7 +12,7 @@ struct lock {
 
 enum lock_result {
 	LOCK_TAKEN,
-	LOCK_INHERITED, /* from a holder that no longer exists: what it began is for us to end */
+	LOCK_INHERITED, /* from a holder that was killed: what it began is for us to end */
 	LOCK_NOT_TAKEN, /* after 2 s: its holder is alive, and does not come */
 };
 
