@@ -219,10 +219,8 @@ static void unseen_resume(const struct claim *c, const struct proc_stat *st)
 	struct account *a = c->account;
 	uint32_t pages = __atomic_load_n(&a->ledger->slot[c->s].unseen, __ATOMIC_RELAXED);
 	const struct member *parent = NULL;
-	if (SLOT_STATE(c->word) == SLOT_UNATTACHED) {
-		unseen_take_over(a, c->s);
+	if (SLOT_STATE(c->word) == SLOT_UNATTACHED && unattached_resume(c->broker, a, c->s))
 		return;
-	}
 	if (!c->inherited) {
 		parent = registry_find(c->broker, a, st->parent);
 		pages = parent && !parent->unattached ? parent->unseen : 0;
@@ -277,10 +275,12 @@ static void claim_settle(const struct claim *c)
 		member_doom_alleged(c->broker, a, c->s, c->word);
 }
 
+/* Who has called execve, and did not come back, will not tell either (daemon/unattached.c). */
 static bool owner_lives(const struct account *a, uint32_t owner)
 {
-	return a->member[owner].life != MEMBER_DYING &&
-	       (member_lives(a, owner) || SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE);
+	if (member_lives(a, owner))
+		return !a->member[owner].unattached;
+	return a->member[owner].life != MEMBER_DYING && SLOT_STATE(slot_read(a->ledger, owner)) == SLOT_LIVE;
 }
 
 /* A slot without a pid. An embryo's is not known before its parent's fork returns. In a pid

@@ -62,24 +62,47 @@ static void slot_rename(struct account *a, uint32_t s)
 		memcpy(slot->comm, st.comm, sizeof slot->comm);
 }
 
-/* Its slot becomes ours, with the charge that is in it. */
+/* A slot that was turned: has its process joined again, and was slow to map the ledger? Then it acts
+ * for it, as before. Looked at after it was turned: pairs with whoever joins, who maps and then looks
+ * at the state (shim/start.c). */
+static bool slot_turn_back(struct broker *b, struct account *a, uint32_t s)
+{
+	return maps_ledger(b, a, &a->member[s]) && slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE);
+}
+
+/* Its slot becomes ours, with the charge that is in it. What it left open is settled when it is ours
+ * for certain, and not before: until then it may be in the middle of something. */
 static void member_turn(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
-	settle_exec(b, a, s);
-	if (a->damaged || m->life != MEMBER_WATCHED || !slot_turn(a->ledger, s, SLOT_LIVE, SLOT_UNATTACHED))
+	if (guess_is_wrong(a, s, slot_read(a->ledger, s))) {
+		a->doubts++; /* another is in it, who has adopted it: births_look finds out */
 		return;
-	/* It has joined again and was slow to map the ledger. Turned first, and looked at again:
-	 * pairs with whoever joins, who maps and then looks at the state (shim/start.c). */
-	if (maps_ledger(b, a, m)) {
-		slot_turn(a->ledger, s, SLOT_UNATTACHED, SLOT_LIVE);
+	}
+	if (!slot_turn(a->ledger, s, SLOT_LIVE, SLOT_UNATTACHED))
+		return;
+	CRASH_POINT(UNATTACHED_TURNED);
+	if (slot_turn_back(b, a, s)) {
 		m->has_left = false;
 		return;
 	}
-	CRASH_POINT(UNATTACHED_TURNED);
+	unseen_forget(b, a, s);
+	m->unattached = true;
+	settle_exec(b, a, s);
+	if (a->damaged || m->life != MEMBER_WATCHED)
+		return;
 	unseen_take_over(a, s);
 	slot_rename(a, s);
 	audit_slot(b, a, s);
+}
+
+bool unattached_resume(struct broker *b, struct account *a, uint32_t s)
+{
+	bool turned = __atomic_load_n(&a->ledger->slot[s].flags, __ATOMIC_RELAXED) & SLOT_TURNED;
+	if (turned && slot_turn_back(b, a, s))
+		return false;
+	unseen_take_over(a, s);
+	return true;
 }
 
 bool unattached_turn(struct broker *b, struct account *a, uint32_t s)

@@ -54,6 +54,10 @@ uint64_t unattached_next_ns(const struct broker *b);
 /* Hears who called execve (daemon/connector.h), and looks at those that belong to an account. */
 void unattached_hear(struct broker *b, int connector);
 
+/* Slot `s`, watched and UNATTACHED, was the last broker's. False: that one was killed before it had seen
+ * that its process is attached after all, and so it is. */
+bool unattached_resume(struct broker *b, struct account *a, uint32_t s);
+
 /* Has the attached member `s` called execve and become a program without a shim? True: yes,
  * or so it seems, and there is nothing to audit; if it stays so, it is made unattached. */
 bool unattached_turn(struct broker *b, struct account *a, uint32_t s);

@@ -180,8 +180,11 @@ void unseen_take_over(struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
 	transfer_settle(a->ledger, s);
+	object_settle(a->ledger, s);
+	object_drop_all(a->ledger, s, s);
 	m->unseen = slack_charge(a->ledger, s);
 	CRASH_POINT(UNSEEN_TAKEN_OVER);
+	slot_turn_end(a->ledger, s);
 	m->unattached = true;
 	m->counted = m->looked_at = m->has_left = false;
 	figures_write(a, s);

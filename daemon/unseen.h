@@ -29,7 +29,7 @@ void unseen_sweep(struct broker *b, struct account *a, uint64_t pages);
 void unseen_forget(struct broker *b, struct account *a, uint32_t s);
 
 /* Slot `s` is acted for by the broker from now on, or was by the last one: its process is
- * unattached, and all that was granted is charged. */
+ * unattached, what it left open is settled, and all that was granted is charged. */
 void unseen_take_over(struct account *a, uint32_t s);
 
 /* Member `s` joins after all: the charge in its slot is its own from now on. */

@@ -85,6 +85,8 @@ enum intent_op {
 #define SLOT_OBSERVED 1u /* over the limit by observation only */
 #define SLOT_FOREIGN_PID 2u /* `pid` may be of another pid namespace: do not look it up, unless the
 			     * broker has (start_ticks is not 0) */
+#define SLOT_TURNED 4u /* UNATTACHED, and its process may be attached all the same: it was to be looked at
+			* again when the broker was killed; by the broker */
 
 enum category {
 	CATEGORY_IMAGE,  /* writable segments of the program and its libraries, TLS, ld.so */

@@ -113,7 +113,7 @@
 	/* daemon/unattached.c, daemon/unseen.c */ \
 	X(152, UNATTACHED_CLAIMED, BROKER)  /* a process without a shim was found */ \
 	X(153, UNATTACHED_NAMED, BROKER) \
-	X(154, UNATTACHED_TURNED, BROKER)   /* a member has become one */ \
+	X(154, UNATTACHED_TURNED, BROKER)   /* a member has become one, or so it seems */ \
 	X(155, UNATTACHED_JOINED, BROKER)   /* and comes back */ \
 	X(156, UNSEEN_OPENED, BROKER)       /* the slot of what came past the doors */ \
 	X(157, UNSEEN_CHARGED, BROKER) \

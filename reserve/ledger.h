@@ -61,9 +61,10 @@ int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner);
  * generation: the broker buried it, or somebody else adopted it. */
 bool slot_adopt(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
 
-/* A slot between LIVE and UNATTACHED: who acts for it changes, its charge stays. False: it
- * was not in the state `from`. The broker. */
+/* A slot between LIVE and UNATTACHED: who acts for it changes, its charge stays. One that becomes
+ * UNATTACHED is SLOT_TURNED until slot_turn_end. False: it was not in the state `from`. The broker. */
 bool slot_turn(struct ledger *l, uint32_t s, enum slot_state from, enum slot_state to);
+void slot_turn_end(struct ledger *l, uint32_t s);
 /* Writes down who is in the slot of that generation, if nobody has: a parent, for its child. */
 void slot_name(struct ledger *l, uint32_t s, uint32_t generation, int32_t pid);
 

@@ -132,10 +132,17 @@ bool slot_turn(struct ledger *l, uint32_t s, enum slot_state from, enum slot_sta
 		if (SLOT_STATE(before.state) != from)
 			return false;
 		after.state = SLOT_WORD(SLOT_GEN(before.state), 0, to);
+		after.flags = (before.flags & ~SLOT_TURNED) | (to == SLOT_UNATTACHED ? SLOT_TURNED : 0);
 		if (slot_move(l, s, before, after))
 			return true;
 	}
 	return false;
+}
+
+void slot_turn_end(struct ledger *l, uint32_t s)
+{
+	/* Release: what was settled is so before nobody looks at it again. */
+	__atomic_fetch_and(&l->slot[s].flags, ~SLOT_TURNED, __ATOMIC_RELEASE);
 }
 
 void slot_free(struct ledger *l, uint32_t s)

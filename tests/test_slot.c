@@ -9,6 +9,7 @@
 #define slot_adopt crash_adopt
 #define slot_name crash_name
 #define slot_turn crash_turn
+#define slot_turn_end crash_turn_end
 #define slot_free crash_free
 #define top_raise crash_top_raise
 #include "reserve/slot.c"
