@@ -23,7 +23,9 @@ static uint32_t credit_of(const struct account *a, uint32_t s)
 static bool is_borrower(const struct account *a, uint32_t s)
 {
 	const struct member *m = &a->member[s];
-	return m->life == MEMBER_WATCHED && !m->unattached && credit_of(a, s) > 0;
+	/* What an embryo is to be let in with stands in its slot before it lives (shim/fork.c). */
+	return m->life == MEMBER_WATCHED && !m->unattached && credit_of(a, s) > 0 &&
+	       SLOT_STATE(slot_read(a->ledger, s)) == SLOT_LIVE;
 }
 
 /* --- what is shared no more --- */

@@ -95,14 +95,6 @@ static enum status join_renewed(struct broker *b, struct account *a, struct memb
 	return STATUS_OK;
 }
 
-/* A child whose embryo was buried may have written these before it knew (shim/self.c); who joins owes
- * nothing. Relaxed: it does not charge before it has our answer. */
-static void late_words_clear(struct slot *slot)
-{
-	__atomic_store_n(&slot->credit, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&slot->soft, 0, __ATOMIC_RELAXED);
-}
-
 static enum status join_fresh(struct broker *b, struct account *a, const struct peer *peer, struct reply *r)
 {
 	if (!registry_has_room(&b->registry))
@@ -116,7 +108,6 @@ static enum status join_fresh(struct broker *b, struct account *a, const struct 
 		return a->damaged ? STATUS_DAMAGED : STATUS_FULL;
 	}
 	CRASH_POINT(JOIN_CLAIMED);
-	late_words_clear(&a->ledger->slot[s]);
 	__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
 	CRASH_POINT(JOIN_NAMED);
 	foreign_mark(a, (uint32_t)s, peer->pid);

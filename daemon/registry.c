@@ -86,10 +86,21 @@ static void chain_out(struct broker *b, uint32_t place)
 		*at = member_at(b, place)->chain;
 }
 
+/* Somebody may have written these who did not know yet that the slot was given up, and who comes owes
+ * nothing. Relaxed: it does not charge before it has heard of its slot. */
+static void late_words_clear(struct slot *slot)
+{
+	__atomic_store_n(&slot->credit, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->soft, 0, __ATOMIC_RELAXED);
+}
+
 int registry_claim(struct broker *b, struct account *a, enum slot_state state)
 {
 	int s = slot_claim(a->ledger, state, 0);
-	if (s < 0 || !member_is_known(a, (uint32_t)s))
+	if (s < 0)
+		return s;
+	late_words_clear(&a->ledger->slot[s]);
+	if (!member_is_known(a, (uint32_t)s))
 		return s;
 	damage_found(b, a, "a slot was emptied by somebody else");
 	return -EBADMSG;

@@ -15,6 +15,7 @@
 struct embryo {
 	uint32_t slot;
 	uint32_t generation;
+	uint32_t credit; /* pages its child is let in without paying for; the shim's */
 };
 
 /* REASON_NONE and `ret`, or why not (nothing changed): REASON_SLOTS when the ledger is full. */

@@ -34,11 +34,22 @@ static __thread __attribute__((tls_model("initial-exec"))) struct birth *under_w
 
 /* --- the parent, before --- */
 
-/* What the child is let in with: the same rule as shim/self.c:child_adopt. */
+/* What the child is let in with. */
 static uint64_t entry_pages(uint64_t pages)
 {
 	uint64_t percent = self.ledger->header.fork_percent;
 	return percent < 100 ? (pages * percent + 99) / 100 : pages;
+}
+
+/* What will cover the child beside its charge, the audit must find as soon as it lives in the slot,
+ * and the child must not write there sooner: its embryo may be given up by then, and the slot
+ * another's. So it is written now. */
+static void child_cover(struct embryo *e, uint64_t credit)
+{
+	e->credit = (uint32_t)credit;
+	/* Relaxed: the child is born, and the slot adopted, after it. */
+	__atomic_store_n(&self.ledger->slot[e->slot].credit, e->credit, __ATOMIC_RELAXED);
+	charge_soft_show(e->slot);
 }
 
 static enum refusal_reason embryo_pay(uint64_t pages, struct embryo *ret)
@@ -50,7 +61,10 @@ static enum refusal_reason embryo_pay(uint64_t pages, struct embryo *ret)
 		return REASON_BROKER;
 	struct gather g = self_gather();
 	g.context = ret; /* for a child: shim/broker.c:broker_extend */
-	enum refusal_reason reason = embryo_conceive(&g, entry_pages(pages), ret);
+	uint64_t entry = entry_pages(pages);
+	enum refusal_reason reason = embryo_conceive(&g, entry, ret);
+	if (reason == REASON_NONE)
+		child_cover(ret, pages - entry);
 	self_unlock(&lock);
 	return reason;
 }

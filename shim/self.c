@@ -102,8 +102,7 @@ static bool pid_is_in_other_space(void)
 
 static bool child_adopt(const struct embryo *e, uint64_t pages)
 {
-	uint64_t percent = self.ledger->header.fork_percent;
-	uint64_t due = percent < 100 ? (pages * percent + 99) / 100 : pages;
+	uint64_t credit = min_u64(e->credit, pages), due = pages - credit;
 	int32_t pid = raw_getpid();
 	/* Where our number means nothing to the broker it is asked for its own, before we live in
 	 * the slot: it gives up one whose process it does not know. */
@@ -111,14 +110,14 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 		return false;
 	struct slot *slot = &self.ledger->slot[e->slot];
 	uint64_t given = min_u64(due, PURSE_GRANTED(purse_read(&slot->purse)));
-	/* Before it is ours: the audit must not find what was let in without paying. */
-	__atomic_store_n(&slot->credit, (uint32_t)(pages - due), __ATOMIC_RELAXED);
-	charge_soft_show(e->slot);
 	if (!embryo_adopt(self.ledger, *e, (uint32_t)given, pid))
 		return false;
 	self.slot = e->slot;
 	self.generation = e->generation;
 	self.broker_pid = pid;
+	/* Other threads of the parent may have given something back since it wrote these (shim/fork.c). */
+	__atomic_store_n(&slot->credit, (uint32_t)credit, __ATOMIC_RELAXED);
+	charge_soft_show(e->slot);
 	child_pay(due - given);
 	return true;
 }

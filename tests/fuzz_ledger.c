@@ -272,7 +272,7 @@ static void answer_take(uint32_t i, struct answer *a)
 	bool joins = a->head.opcode == OPCODE_JOIN || a->head.opcode == OPCODE_ADOPT;
 	if (joins && a->bytes > 0 && a->head.status == STATUS_OK) {
 		must(a->join.slot < LEDGER_SLOTS && strcmp(a->join.account, "x") == 0);
-		attackers[i] = (struct attacker){ true, a->join.slot, a->join.generation, { 0, 0 } };
+		attackers[i] = (struct attacker){ true, a->join.slot, a->join.generation, { 0 } };
 	}
 	answer_end(a);
 }
@@ -299,7 +299,7 @@ static void step_adopt(struct feed *f)
 	uint32_t i = feed_attacker(f);
 	const char *name = feed_name(f);
 	bool own = feed_byte(f) & 1;
-	struct embryo e = { feed_index(f, LEDGER_SLOTS), feed_byte(f) };
+	struct embryo e = { .slot = feed_index(f, LEDGER_SLOTS), .generation = feed_byte(f) };
 	e = own ? attackers[i].embryo : e;
 	struct answer a = ask_adopt(i, name, e.slot, e.generation);
 	answer_take(i, &a);
@@ -365,7 +365,7 @@ static void member_forks(struct feed *f, const struct gather *g, struct attacker
 		break;
 	case 2:
 		if (embryo_adopt(l, a->embryo, feed_byte(f), feed_pid(f)))
-			*a = (struct attacker){ true, a->embryo.slot, a->embryo.generation, { 0, 0 } };
+			*a = (struct attacker){ true, a->embryo.slot, a->embryo.generation, { 0 } };
 		break;
 	default:
 		embryo_release(l, g->slot, a->embryo);

@@ -131,3 +131,30 @@ Test(credit, a_borrower_without_a_descriptor_is_stopped_and_goes_on)
 	credit_tick(&b);
 	goes_on(m, pid);
 }
+
+/* As somebody leaves it there who was late, in a slot that is free. */
+Test(credit, whoever_is_taken_in_owes_nothing_that_was_left_in_the_slot)
+{
+	broker_begin("account a { limit = 64M fork = 20% }\n");
+	struct slot *slot = account("a")->ledger->slot;
+	slot[0].credit = slot[0].soft = slot[1].credit = slot[1].soft = 1000;
+	cr_assert_eq(registry_claim(&b, account("a"), SLOT_LIVE), 0);
+	cr_assert_eq(registry_claim(&b, account("a"), SLOT_UNATTACHED), 1);
+	cr_assert(slot[0].credit == 0 && slot[0].soft == 0 && slot[1].credit == 0 && slot[1].soft == 0);
+}
+
+/* It is known who it will be, and its parent has written what it is let in with. */
+Test(credit, an_embryo_is_no_borrower)
+{
+	pid_t pid;
+	broker_begin("account a { limit = 64M fork = 20% }\n");
+	struct member *m = member_make(&pid);
+	struct slot *slot = &account("a")->ledger->slot[member_slot(account("a"), m)];
+	uint64_t lives = slot->state;
+	slot->credit = 1000;
+	slot->state = SLOT_WORD(SLOT_GEN(lives), 1, SLOT_EMBRYO);
+	cr_assert(!credit_call(&b, account("a"), LEDGER_SLOTS - 1) && !m->called);
+	slot->state = lives;
+	cr_assert(credit_call(&b, account("a"), LEDGER_SLOTS - 1) && m->called);
+	end(pid);
+}
