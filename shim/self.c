@@ -3,6 +3,11 @@
  * vfork; the slot lock; and how a copy becomes a member of its own. */
 #include "shim/self.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 #include "shim/alert.h"
@@ -48,9 +53,73 @@ struct gather self_gather(void)
 	return g;
 }
 
+/* --- entering --- */
+
+#define JOIN_TRIES 8
+
+/* The ledger of the account, mapped, and of which file it is; 0, -errno or enum status. */
+static int ledger_get(const char *account, bool wait, struct reply_join *reply, struct ledger **ret, uint64_t *ret_inode)
+{
+	struct stat st;
+	int fd = -1;
+	int result = broker_join(self.socket, account, wait, reply, &fd);
+	if (result != 0)
+		return result;
+	result = fstat(fd, &st) != 0 ? -errno : ledger_map(fd, true, ret);
+	raw_call1(SYS_close, fd);
+	if (result != 0)
+		return result == -EPROTO ? STATUS_VERSION : result;
+	*ret_inode = st.st_ino;
+	if (reply->slot < LEDGER_SLOTS)
+		return 0;
+	ledger_unmap(*ret);
+	return -EPROTO;
+}
+
+/* Slow to map it, we may have been taken for a process that never will, and the broker acts
+ * in our slot (daemon/unattached.c): then we join once more. */
+static bool slot_is_ours(const struct ledger *l, const struct reply_join *reply)
+{
+	uint64_t word = slot_read(l, reply->slot);
+	return SLOT_STATE(word) == SLOT_LIVE && SLOT_GEN(word) == reply->generation;
+}
+
+int self_enter(const char *account, bool wait, struct reply_join *ret)
+{
+	struct ledger *ledger;
+	uint64_t inode;
+	for (int tries = 0;; tries++) {
+		int result = ledger_get(account, wait, ret, &ledger, &inode);
+		if (result != 0)
+			return result;
+		if (slot_is_ours(ledger, ret))
+			break;
+		ledger_unmap(ledger);
+		if (tries == JOIN_TRIES)
+			return -EPROTO;
+	}
+	self.ledger = ledger;
+	self.inode = inode;
+	self.slot = ret->slot;
+	self.generation = ret->generation;
+	self.broker_pid = ret->pid;
+	memcpy(self.account, ret->account, sizeof self.account);
+	self.account[sizeof self.account - 1] = '\0';
+	return 0;
+}
+
+/* --- children --- */
+
+/* A copy that cannot pay for itself, or cannot join, must not run: nothing could be refused to it
+ * any more. */
+static _Noreturn void child_end(void)
+{
+	raw_call1(SYS_exit_group, 125);
+	__builtin_unreachable();
+}
+
 /* The rest of what the child inherited, beyond what its embryo was given: other threads
- * of the parent charged in its last moment. A copy that cannot pay for itself must not
- * run: nothing could be refused to it any more. */
+ * of the parent charged in its last moment. */
 static void child_pay(uint64_t pages)
 {
 	struct self_lock lock;
@@ -60,31 +129,50 @@ static void child_pay(uint64_t pages)
 	enum refusal_reason reason = gather_take(&g, pages);
 	self_unlock(&lock);
 	if (reason != REASON_NONE)
-		raw_call1(SYS_exit_group, 125);
+		child_end();
 }
 
-/* A copy nobody conceived (clone by hand), or whose embryo was buried with its parent. One
- * that cannot join is as one that cannot start. */
-static void child_join(uint64_t pages)
+/* The ledger takes the place of the one before: a charge that a handler interrupted, and that goes on
+ * in this copy, knows it by its address. */
+static void ledger_replace(struct ledger *before)
 {
-	struct reply_join reply;
-	if (broker_join(self.socket, self.account, true, &reply, NULL) != 0) {
-		if (!self.may_be_open)
-			raw_call1(SYS_exit_group, 125);
-		self.state = SELF_OPEN;
-		return;
-	}
-	self.slot = reply.slot;
-	self.generation = reply.generation;
-	charge_soft_show(self.slot);
-	self.broker_pid = reply.pid;
+	long r = raw_call6(SYS_mremap, self.ledger, LEDGER_BYTES, LEDGER_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, before, 0);
+	if (!raw_failed(r))
+		self.ledger = before;
+}
+
+static void child_charge(uint64_t pages, bool renewed)
+{
 	/* The broker may have counted us before we spoke up. */
 	struct purse *purse = &self.ledger->slot[self.slot].purse;
-	uint64_t paid = reply.renewed ? PURSE_USED(purse_read(purse)) : 0;
+	uint64_t paid = renewed ? PURSE_USED(purse_read(purse)) : 0;
+	charge_soft_show(self.slot);
 	if (pages >= paid)
 		child_pay(pages - paid);
 	else
 		purse_give(purse, (uint32_t)(paid - pages));
+}
+
+/* A copy nobody conceived (clone by hand), or whose embryo was buried with its parent. One
+ * that cannot join is as one that cannot start. A broker that was started without the ledgers of the
+ * last, or an account that was ended and made again, has another ledger than our parent: all that
+ * we have is charged there. */
+static void child_join(uint64_t pages)
+{
+	struct reply_join reply;
+	struct ledger *before = self.ledger;
+	uint64_t inode = self.inode;
+	self.state = SELF_OPEN;
+	if (self_enter(self.account, true, &reply) != 0) {
+		if (!self.may_be_open)
+			child_end();
+		return;
+	}
+	self.state = SELF_MEMBER;
+	child_charge(pages, reply.renewed != 0);
+	if (self.inode != inode && !shared_child_anew(before))
+		child_end();
+	ledger_replace(before);
 }
 
 /* In a pid namespace other than the broker's, our own pid means nothing to it. */
@@ -122,7 +210,7 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	return true;
 }
 
-void self_become_child(const struct embryo *e)
+static void child_begin(const struct embryo *e)
 {
 	uint64_t pages = SELF_MINE_PAGES(self.mine);
 	self.slot_lock.word = 0; /* its holder, if any, stayed in the parent */
@@ -135,4 +223,14 @@ void self_become_child(const struct embryo *e)
 	self.pid = raw_getpid();
 	if (self.state == SELF_MEMBER)
 		shared_child();
+}
+
+/* What a handler charges meanwhile would be our parent's. It may have been the first to charge, and
+ * then we are no copy any more. */
+void self_become_child(const struct embryo *e)
+{
+	uint64_t signals = signals_block();
+	if (self_is_copy())
+		child_begin(e);
+	signals_restore(signals);
 }

@@ -25,6 +25,7 @@ struct self {
 	uint32_t slot;
 	uint32_t generation;
 	struct ledger *ledger;
+	uint64_t inode; /* of its file */
 	/* 1 in the address space that set it, 0 in a copy of it made by any kind of fork
 	 * (MADV_WIPEONFORK, man 2 madvise); getpid() cannot tell a vfork child from one. */
 	volatile uint32_t *token;
@@ -81,6 +82,12 @@ static inline bool self_is_buried(void)
 {
 	return self.state == SELF_MEMBER && SLOT_GEN(slot_read(self.ledger, self.slot)) != self.generation;
 }
+
+/* Asks the broker for a slot in `account`, and maps its ledger: self.ledger and who we are in it. Our
+ * doors must let that mapping pass, so we are no member meanwhile. 0; -errno or enum status
+ * (shim/broker.h:broker_join), and nothing has changed. */
+struct reply_join;
+int self_enter(const char *account, bool wait, struct reply_join *ret);
 
 /* Gives a copy a slot of its own: the embryo its parent conceived for it (`e`, may be
  * NULL when it was made by a fork we did not see coming). Called by the atfork child

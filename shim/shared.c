@@ -7,6 +7,8 @@
  * addresses: the moment the kernel frees them another thread may enter some of its own. */
 #include "shim/shared.h"
 
+#include <string.h>
+
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 #include "shim/charge.h"
@@ -564,4 +566,74 @@ void shared_child(void)
 	for (uint32_t o = 0; o < ledger_objects(self.ledger); o++)
 		if (object_is_held_by(self.ledger, o, self.slot))
 			let_go(o);
+}
+
+/* --- another ledger --- */
+
+/* What stands for an object of the ledger before in this one: the same file or segment, if the account
+ * knows it; what is anonymous nobody can tell from another's. LEDGER_OBJECTS: it could not be charged. */
+static uint32_t object_anew(const struct object *before)
+{
+	uint64_t added, pages = PURSE_USED(purse_read(&before->purse));
+	enum object_kind kind = OBJECT_KIND(before->state);
+	uint32_t o = LEDGER_OBJECTS;
+	if (kind == OBJECT_FILE || kind == OBJECT_SYSV)
+		return hold_locked(kind, before->key_a, before->key_b, pages, &o, &added) == REASON_NONE ? o : LEDGER_OBJECTS;
+	if (claim_locked(pages, &o) != REASON_NONE)
+		return LEDGER_OBJECTS;
+	object_publish(self.ledger, o, OBJECT_ANON, 0, 0);
+	return o;
+}
+
+/* Objects of the ledger before, and what stands for them. */
+struct anew {
+	const struct ledger *before;
+	bool failed;
+	uint16_t object[LEDGER_OBJECTS]; /* + 1 */
+};
+
+static uint16_t anew_find(struct anew *n, uint32_t o)
+{
+	uint32_t found = n->object[o] ? n->object[o] - 1u : object_anew(&n->before->object[o]);
+	n->failed |= found == LEDGER_OBJECTS;
+	n->object[o] = (uint16_t)(found + 1);
+	return (uint16_t)found;
+}
+
+static void ranges_anew(struct anew *n)
+{
+	for (uint32_t i = 0; i < ranges && !n->failed;) {
+		struct range *r = &range[i];
+		if (r->end == 0 || OBJECT_GEN(n->before->object[r->object].state) != r->generation) {
+			range_remove(i);
+			continue;
+		}
+		r->object = anew_find(n, r->object);
+		r->generation = n->failed ? 0 : object_generation(r->object);
+		i++;
+	}
+}
+
+static void kept_anew(struct anew *n)
+{
+	uint64_t were[ARRAY_N(kept)];
+	memcpy(were, kept, sizeof kept);
+	memset(kept, 0, sizeof kept);
+	for (uint32_t o = 0; o < LEDGER_OBJECTS && !n->failed; o++) {
+		uint16_t found = were[o / 64] >> o % 64 & 1 ? anew_find(n, o) : LEDGER_OBJECTS;
+		if (found < LEDGER_OBJECTS)
+			kept[found / 64] |= 1ull << found % 64;
+	}
+}
+
+bool shared_child_anew(const struct ledger *before)
+{
+	struct anew n = { .before = before };
+	struct self_lock lock;
+	if (!enter(&lock))
+		return false;
+	ranges_anew(&n);
+	kept_anew(&n);
+	self_unlock(&lock);
+	return !n.failed;
 }

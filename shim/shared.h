@@ -84,3 +84,6 @@ void shared_segment_removed(uint64_t shmid);
 
 /* In a child: holds in its own name what its parent held. */
 void shared_child(void);
+/* The same, before that, in one that came into another ledger than `before`, its parent's: the objects are
+ * charged there. False: they could not be. */
+bool shared_child_anew(const struct ledger *before);

@@ -28,8 +28,6 @@ extern void __asan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
 extern void __msan_init(void) __attribute__((weak));
 
-#define JOIN_TRIES 8
-
 static void say(const char *const *parts)
 {
 	char line[512];
@@ -112,53 +110,6 @@ static void text_copy(char *to, size_t n, const char *from)
 	to[length] = '\0';
 }
 
-/* The ledger of the account, mapped; 0, -errno or enum status. */
-static int ledger_get(struct reply_join *reply, struct ledger **ret)
-{
-	int fd = -1;
-	/* Who may run without a broker need not wait for one. */
-	int result = broker_join(self.socket, env(ENV_ACCOUNT), !self.may_be_open, reply, &fd);
-	if (result != 0)
-		return result;
-	result = ledger_map(fd, true, ret);
-	raw_call1(SYS_close, fd);
-	if (result != 0)
-		return result == -EPROTO ? STATUS_VERSION : result;
-	if (reply->slot < LEDGER_SLOTS)
-		return 0;
-	ledger_unmap(*ret);
-	return -EPROTO;
-}
-
-/* Slow to map it, we may have been taken for a process that never will, and the broker acts
- * in our slot (daemon/unattached.c): then we join once more. */
-static bool slot_is_ours(const struct ledger *l, const struct reply_join *reply)
-{
-	uint64_t word = slot_read(l, reply->slot);
-	return SLOT_STATE(word) == SLOT_LIVE && SLOT_GEN(word) == reply->generation;
-}
-
-static int ledger_join(struct reply_join *reply)
-{
-	struct ledger *ledger;
-	for (int tries = 0;; tries++) {
-		int result = ledger_get(reply, &ledger);
-		if (result != 0)
-			return result;
-		if (slot_is_ours(ledger, reply))
-			break;
-		ledger_unmap(ledger);
-		if (tries == JOIN_TRIES)
-			return -EPROTO;
-	}
-	self.ledger = ledger;
-	self.slot = reply->slot;
-	self.generation = reply->generation;
-	self.broker_pid = reply->pid;
-	text_copy(self.account, sizeof self.account, reply->account);
-	return 0;
-}
-
 /* Our mappings, which other programs' ledgers must not count as theirs, and the image this
  * process had before it called execve, whose charge is still in the slot. */
 static enum refusal_reason settle_start(bool renewed)
@@ -186,7 +137,8 @@ static enum refusal_reason settle_start(bool renewed)
 void self_join(void)
 {
 	struct reply_join reply;
-	int result = ledger_join(&reply);
+	/* Who may run without a broker need not wait for one. */
+	int result = self_enter(env(ENV_ACCOUNT), !self.may_be_open, &reply);
 	if (result != 0) {
 		/* A broker that answers and says no is not "no broker": only `open` runs on. */
 		if (!self.may_be_open)

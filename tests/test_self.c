@@ -3,7 +3,7 @@
  * moment. The other parts of the shim are stood in for here. */
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "shim/self.c"
@@ -53,12 +53,19 @@ void signals_restore(uint64_t mask)
 
 /* --- shim/broker.c --- */
 
-/* Into a free slot of the same ledger. */
+static struct ledger *joined; /* another mapping of what it gives */
+static int joined_fd, joins;
+
 int broker_join(const char *socket, const char *account, bool wait, struct reply_join *ret, int *ret_fd)
 {
-	(void)socket, (void)account, (void)wait, (void)ret_fd;
-	*ret = (struct reply_join){ .slot = (uint32_t)slot_claim(self.ledger, SLOT_LIVE, 0), .pid = getpid() };
-	ret->generation = SLOT_GEN(slot_read(self.ledger, ret->slot));
+	(void)socket, (void)wait;
+	cr_assert(self.state != SELF_MEMBER, "its doors would charge the mapping");
+	*ret = (struct reply_join){ .slot = (uint32_t)slot_claim(joined, SLOT_LIVE, 0), .pid = getpid() };
+	ret->generation = SLOT_GEN(slot_read(joined, ret->slot));
+	strcpy(ret->account, account);
+	*ret_fd = dup(joined_fd);
+	joins++;
+	wait_for_it();
 	return 0;
 }
 
@@ -88,30 +95,49 @@ void charge_soft_show(uint32_t slot)
 	self.ledger->slot[slot].soft = soft;
 }
 
+static bool anew; /* its objects were charged in another ledger */
+
+bool shared_child_anew(const struct ledger *before)
+{
+	anew = before != self.ledger && strcmp(before->header.name, "first") == 0;
+	return true;
+}
+
 void map_child(void) {}
 void alert_child(void) {}
 void shared_child(void) {}
 
 /* --- a member --- */
 
-static struct ledger *ledger_make(void)
+static struct ledger *ledger_of(int fd)
 {
-	struct ledger *l = calloc(1, sizeof *l);
-	l->header.limit = GRANT;
-	l->header.fork_percent = 100;
-	l->header.purse.word = PURSE(GRANT, 0);
+	struct ledger *l;
+	cr_assert(ledger_map(fd, true, &l) == 0);
 	return l;
+}
+
+/* The broker has it, and gives it to who joins. */
+static int ledger_make(const char *name)
+{
+	joined_fd = ledger_create(name);
+	joined = ledger_of(joined_fd);
+	joined->header.limit = GRANT;
+	joined->header.purse.word = PURSE(GRANT, 0);
+	return joined_fd;
 }
 
 static void member_make(void)
 {
 	static volatile uint32_t token;
-	self = (struct self){ .state = SELF_MEMBER, .ledger = ledger_make(), .pid = getpid(), .broker_pid = getpid(),
-			      .token = &token };
-	self.slot = (uint32_t)slot_claim(self.ledger, SLOT_LIVE, 0);
-	self.generation = SLOT_GEN(slot_read(self.ledger, self.slot));
+	struct reply_join reply;
+	token = 0;
+	self = (struct self){ .state = SELF_EARLY, .pid = getpid(), .token = &token };
+	ledger_make("first");
+	cr_assert_eq(self_enter("first", true, &reply), 0);
+	self.state = SELF_MEMBER;
 	lock_result = LOCK_TAKEN;
-	held = blocked = 0;
+	held = blocked = joins = 0;
+	anew = false;
 }
 
 static void slot_is_given_up(void)
@@ -142,7 +168,7 @@ Test(self, does_not_act_for_a_slot_that_was_given_up_while_it_waited)
 enum { PAGES = 1000, CREDIT = 800, SOFT = 77 };
 
 /* Conceived on credit (shim/fork.c), and its parent has forked: this is the child now. */
-static struct embryo child_begin(void)
+static struct embryo child_make(void)
 {
 	struct embryo e;
 	member_make();
@@ -162,7 +188,7 @@ static uint32_t used_of(uint32_t s)
 
 Test(self, a_child_on_credit_pays_the_rest)
 {
-	struct embryo e = child_begin();
+	struct embryo e = child_make();
 	self_become_child(&e);
 	const struct slot *me = &self.ledger->slot[e.slot];
 	cr_assert(self.state == SELF_MEMBER && self.slot == e.slot && self.generation == e.generation);
@@ -172,7 +198,7 @@ Test(self, a_child_on_credit_pays_the_rest)
 /* Its parent had more when it was conceived, and threads that gave most of it back. */
 Test(self, a_child_owes_no_more_than_it_has)
 {
-	struct embryo e = child_begin();
+	struct embryo e = child_make();
 	self.mine = CREDIT - 100;
 	self_become_child(&e);
 	cr_assert(used_of(e.slot) == 0 && self.ledger->slot[e.slot].credit == CREDIT - 100);
@@ -181,7 +207,7 @@ Test(self, a_child_owes_no_more_than_it_has)
 /* Late: its parent died, its embryo was buried, and another lives there. */
 Test(self, a_late_child_writes_nothing_into_anothers_slot)
 {
-	struct embryo e = child_begin();
+	struct embryo e = child_make();
 	slot_free(self.ledger, e.slot);
 	cr_assert_eq(slot_claim(self.ledger, SLOT_LIVE, 0), (int)e.slot);
 	self_become_child(&e);
@@ -189,4 +215,40 @@ Test(self, a_late_child_writes_nothing_into_anothers_slot)
 	cr_assert(others->credit == 0 && others->soft == 0);
 	cr_assert(self.slot != e.slot && used_of(self.slot) == PAGES);
 	cr_assert(self.ledger->slot[self.slot].credit == 0 && self.ledger->slot[self.slot].soft == SOFT);
+}
+
+/* A copy that nobody conceived, while the broker has the ledger that its parent has. */
+Test(self, a_copy_is_charged_in_a_slot_of_its_own)
+{
+	child_make();
+	const struct ledger *before = self.ledger;
+	uint32_t parent = self.slot;
+	self_become_child(NULL);
+	cr_assert(self.state == SELF_MEMBER && self.ledger == before && self.slot != parent && !anew);
+	cr_assert(used_of(self.slot) == PAGES && used_of(parent) == PAGES && ledger_used(joined) == 2 * PAGES + PAGES - CREDIT);
+	cr_assert(blocked == 0 && held == 0);
+	self_become_child(NULL);
+	cr_assert(joins == 1 && used_of(self.slot) == PAGES, "it is no copy any more");
+}
+
+static void joined_slot_is_turned(void)
+{
+	cr_assert(slot_turn(joined, 0, SLOT_LIVE, SLOT_UNATTACHED));
+}
+
+/* The broker was started without the ledgers of the last. */
+Test(self, a_copy_is_charged_in_the_ledger_that_it_is_given)
+{
+	child_make();
+	const struct ledger *before = self.ledger;
+	struct ledger *lost = joined;
+	uint64_t used = ledger_used(lost);
+	ledger_make("second");
+	meanwhile = joined_slot_is_turned; /* it was too slow to map it, and joins again */
+	self_become_child(NULL);
+	cr_assert(self.state == SELF_MEMBER && joins == 2);
+	cr_assert_str_eq(self.ledger->header.name, "second");
+	cr_assert_eq(self.ledger, before, "who knows its address finds it there");
+	cr_assert(ledger_used(joined) == PAGES && used_of(self.slot) == PAGES && ledger_used(lost) == used);
+	cr_assert(anew && self.ledger->slot[self.slot].soft == SOFT);
 }

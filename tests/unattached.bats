@@ -43,6 +43,35 @@ setup_file() {
 				pause();
 		}
 	C
+	# copies: holds private and shared memory; told so, makes a copy of itself past every door, which
+	# then asks for memory, too.
+	"${CC:-cc}" -O1 -w -x c -o "$FILE_WORK/copies" - <<-'C' || return 1
+		#include <signal.h>
+		#include <stdlib.h>
+		#include <sys/mman.h>
+		#include <sys/syscall.h>
+		#include <unistd.h>
+		static long copy(void)
+		{
+			long r;
+			__asm__ volatile("syscall" : "=a"(r) : "a"(SYS_clone), "D"(SIGCHLD), "S"(0), "d"(0) : "rcx", "r11", "memory");
+			return r;
+		}
+		static volatile sig_atomic_t told;
+		static void tell(int number) { told = 1; }
+		int main(void)
+		{
+			char *volatile held = malloc(64 << 20);
+			mmap(NULL, 32 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+			signal(SIGUSR1, tell);
+			while (!told)
+				usleep(10000);
+			if (copy() == 0)
+				held = malloc(8 << 20);
+			for (;;)
+				pause();
+		}
+	C
 }
 
 teardown_file() {
@@ -194,6 +223,22 @@ empty() {
 	[[ $(./solvent status) == *"are in use and not charged"* ]]
 	run ./solvent run --account x --no-summary -- true
 	[ "$status" = 125 ]
+	kill -9 $(members)
+	wait_for empty
+}
+
+@test "a copy in a ledger that was lost is charged in the one that there is" {
+	begin "$FILE_WORK/copies"
+	pid=$!
+	wait_for ask "m[$pid]['used_bytes'] >= 64 << 20 and a['used_bytes'] >= (64 + 32) << 20"
+	kill -9 "$broker" "$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$work/state/keeper")"
+	wait "$broker" 2>/dev/null || true
+	rm -rf "$work/state"
+	broker_start
+	ask 'not m'
+	kill -USR1 "$pid"
+	wait_for ask "len(m) == 1 and $pid not in m and a['used_bytes'] >= (64 + 32 + 8) << 20"
+	ask "all(x['state'] == 'live' and (64 + 8) << 20 <= x['used_bytes'] < (64 + 32) << 20 for x in a['members'])"
 	kill -9 $(members)
 	wait_for empty
 }
