@@ -337,8 +337,6 @@ static struct leaf *leaf_of(const struct pagemap *m, struct range r)
 /* All nodes for [r.at, r.end), and leaves at its two ends. */
 static int range_prepare(struct pagemap *m, struct range r)
 {
-	if (likely(leaf_of(m, r) != NULL))
-		return 0;
 	while (r.at < r.end) {
 		struct range part = range_first(r, GIB_PAGES);
 		struct pagemap_table *t = table_make(m, part.at);
@@ -474,11 +472,17 @@ static uint64_t table_apply(struct pagemap *m, struct pagemap_table *t, struct r
 	return pages;
 }
 
+/* Of a range that is all in that leaf. */
+static uint64_t part_apply(struct leaf *leaf, struct range r, word_op *op)
+{
+	return leaf_apply(leaf, r.at % CHUNK_PAGES, (r.end - 1) % CHUNK_PAGES + 1, op);
+}
+
 static uint64_t range_apply(struct pagemap *m, struct range r, word_op *op)
 {
 	struct leaf *leaf = leaf_of(m, r);
 	if (likely(leaf != NULL))
-		return leaf_apply(leaf, r.at % CHUNK_PAGES, (r.end - 1) % CHUNK_PAGES + 1, op);
+		return part_apply(leaf, r, op);
 	uint64_t pages = 0;
 	while (r.at < r.end) {
 		struct range part = range_first(r, TABLE_PAGES);
@@ -505,12 +509,15 @@ static void exempt_hint(struct pagemap *m, struct range r)
 	}
 }
 
-/* Of a range that has its nodes. */
-static uint64_t range_set(struct pagemap *m, enum pagemap_plane plane, struct range r)
+/* Makes the nodes that marking takes, and marks. */
+static int64_t range_mark(struct pagemap *m, struct range r, uint64_t pages, word_op *op)
 {
-	if (plane == PAGEMAP_EXEMPT)
+	struct leaf *leaf = leaf_of(m, r);
+	if (r.end - r.at < pages || (unlikely(leaf == NULL) && range_prepare(m, r) != 0))
+		return -ENOMEM;
+	if (op == set_exempt)
 		exempt_hint(m, r);
-	return range_apply(m, r, set_plane[plane]);
+	return (int64_t)(likely(leaf != NULL) ? part_apply(leaf, r, op) : range_apply(m, r, op));
 }
 
 int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages)
@@ -518,7 +525,7 @@ int pagemap_prepare(struct pagemap *m, uintptr_t addr, uint64_t pages)
 	struct range r = range_of(addr, pages);
 	if (r.end - r.at < pages)
 		return -ENOMEM;
-	return range_prepare(m, r);
+	return likely(leaf_of(m, r) != NULL) ? 0 : range_prepare(m, r);
 }
 
 /* A leaf at either end of each run; a gib for each GiB, and a table or two. */
@@ -535,14 +542,12 @@ int pagemap_stock(struct pagemap *m, uint64_t runs, uint64_t pages)
 
 int64_t pagemap_set(struct pagemap *m, enum pagemap_plane plane, uintptr_t addr, uint64_t pages)
 {
-	int r = pagemap_prepare(m, addr, pages);
-	return r < 0 ? r : (int64_t)range_set(m, plane, range_of(addr, pages));
+	return range_mark(m, range_of(addr, pages), pages, set_plane[plane]);
 }
 
 int64_t pagemap_pay(struct pagemap *m, uintptr_t addr, uint64_t pages)
 {
-	int r = pagemap_prepare(m, addr, pages);
-	return r < 0 ? r : (int64_t)range_apply(m, range_of(addr, pages), pay);
+	return range_mark(m, range_of(addr, pages), pages, pay);
 }
 
 uint64_t pagemap_clear(struct pagemap *m, enum pagemap_plane plane, uintptr_t addr, uint64_t pages)
