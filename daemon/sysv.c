@@ -21,23 +21,27 @@ static bool segment_is_gone(uint64_t id, uint64_t key)
 	return (ds.shm_perm.mode & SHM_DEST) != 0 || ds.shm_perm.__key != (key_t)key;
 }
 
-static bool is_left_over(const struct ledger *l, uint32_t o)
+/* `ret_word`: its state then. */
+static bool is_left_over(const struct ledger *l, uint32_t o, uint64_t *ret_word)
 {
-	uint64_t state = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
-	if (OBJECT_KIND(state) != OBJECT_SYSV || object_is_held(l, o))
+	/* Acquire: pairs with the release in object_publish. Keys that are of the next object there do
+	 * no harm: the state has changed by then. */
+	*ret_word = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+	if (OBJECT_KIND(*ret_word) != OBJECT_SYSV || object_is_held(l, o))
 		return false;
-	return (state & OBJECT_REMOVED) != 0 || segment_is_gone(l->object[o].key_a, l->object[o].key_b);
+	return (*ret_word & OBJECT_REMOVED) != 0 || segment_is_gone(l->object[o].key_a, l->object[o].key_b);
 }
 
 /* A release is a transfer, and a transfer needs a slot to be made in the name of. False:
- * there is none. */
-static bool object_end(struct ledger *l, uint32_t o)
+ * there is none. Its last holder may have ended it since it was judged, and the next segment be
+ * in its place: that stays. */
+static bool object_end(struct ledger *l, uint32_t o, uint64_t word)
 {
 	int s = slot_claim(l, SLOT_LIVE, 0);
 	if (s < 0)
 		return false;
 	CRASH_POINT(SYSV_CLAIMED);
-	object_mark_removed(l, o);
+	object_mark_removed(l, o, word);
 	object_release(l, (uint32_t)s, o);
 	CRASH_POINT(SYSV_RELEASED);
 	slot_free(l, (uint32_t)s);
@@ -46,7 +50,8 @@ static bool object_end(struct ledger *l, uint32_t o)
 
 void sysv_release(struct account *a)
 {
+	uint64_t word;
 	for (uint32_t o = 0; o < ledger_objects(a->ledger); o++)
-		if (is_left_over(a->ledger, o) && !object_end(a->ledger, o))
+		if (is_left_over(a->ledger, o, &word) && !object_end(a->ledger, o, word))
 			return;
 }

@@ -95,8 +95,10 @@ void object_drop(struct ledger *l, uint32_t object, uint32_t s);
 bool object_is_held_by(const struct ledger *l, uint32_t object, uint32_t s);
 bool object_is_held(const struct ledger *l, uint32_t object);
 
-/* SysV: IPC_RMID was done; the segment lives only while it is attached. */
-void object_mark_removed(struct ledger *l, uint32_t object);
+/* SysV: IPC_RMID was done; the segment lives only while it is attached. `word` is its state when
+ * that was found out. False: it has changed since, and nothing is marked: by now it may be
+ * another's. */
+bool object_mark_removed(struct ledger *l, uint32_t object, uint64_t word);
 
 /* Copies what slot `from` holds to `to`: a parent to its embryo. */
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to);

@@ -104,10 +104,11 @@ bool object_is_held(const struct ledger *l, uint32_t o)
 	return false;
 }
 
-void object_mark_removed(struct ledger *l, uint32_t o)
+bool object_mark_removed(struct ledger *l, uint32_t o, uint64_t word)
 {
-	__atomic_fetch_or(&l->object[o].state, OBJECT_REMOVED, __ATOMIC_ACQ_REL);
+	bool marked = object_move(l, o, word, word | OBJECT_REMOVED);
 	CRASH_POINT(OBJECT_MARKED);
+	return marked;
 }
 
 /* Whoever is leaving the object has to look at the bits again. */

@@ -503,12 +503,16 @@ void shared_file_shrink_to(uint64_t dev, uint64_t ino, uint64_t pages)
 
 /* --- SysV --- */
 
-static int segment_object(uint64_t shmid)
+/* `ret_word`: its state, when it was found. */
+static int segment_object(uint64_t shmid, uint64_t *ret_word)
 {
 	struct object *o = self.ledger->object;
-	for (uint32_t i = 0; i < ledger_objects(self.ledger); i++)
-		if (OBJECT_KIND(__atomic_load_n(&o[i].state, __ATOMIC_ACQUIRE)) == OBJECT_SYSV && o[i].key_a == shmid)
+	for (uint32_t i = 0; i < ledger_objects(self.ledger); i++) {
+		/* Acquire: pairs with the release in object_publish. */
+		*ret_word = __atomic_load_n(&o[i].state, __ATOMIC_ACQUIRE);
+		if (OBJECT_KIND(*ret_word) == OBJECT_SYSV && o[i].key_a == shmid)
 			return (int)i;
+	}
 	return -1;
 }
 
@@ -518,7 +522,8 @@ struct shared_holding shared_segment_hold(uint64_t shmid)
 	struct self_lock lock;
 	if (!enter(&lock))
 		return h;
-	int o = segment_object(shmid);
+	uint64_t word;
+	int o = segment_object(shmid, &word);
 	if (o >= 0)
 		o = object_find_hold(self.ledger, self.slot, OBJECT_SYSV, shmid, self.ledger->object[o].key_b);
 	if (o >= 0) {
@@ -534,11 +539,14 @@ void shared_segment_removed(uint64_t shmid)
 	struct self_lock lock;
 	if (!enter(&lock))
 		return;
-	int o = segment_object(shmid);
-	if (o >= 0) {
-		object_mark_removed(self.ledger, (uint32_t)o);
+	uint64_t word;
+	int o;
+	/* Not marked: somebody holds it no longer, or the broker has ended it already. */
+	do
+		o = segment_object(shmid, &word);
+	while (o >= 0 && !object_mark_removed(self.ledger, (uint32_t)o, word));
+	if (o >= 0)
 		object_release(self.ledger, self.slot, (uint32_t)o);
-	}
 	self_unlock(&lock);
 }
 

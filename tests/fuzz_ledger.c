@@ -346,7 +346,7 @@ static void member_objects(struct feed *f, const struct gather *g)
 		object_let_go(l, g->slot, g->slot, o);
 		break;
 	case 4:
-		object_mark_removed(l, o);
+		object_mark_removed(l, o, l->object[o].state);
 		break;
 	default:
 		object_drop_all(l, g->slot, g->slot);

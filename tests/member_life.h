@@ -172,7 +172,7 @@ static void step_let_go(void)
 		if (!holds(o) || below(3) == 0)
 			continue;
 		if (below(2) && OBJECT_KIND(member.ledger->object[o].state) == OBJECT_SYSV)
-			object_mark_removed(member.ledger, o);
+			object_mark_removed(member.ledger, o, member.ledger->object[o].state);
 		let_go(o);
 	}
 }

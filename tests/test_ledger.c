@@ -247,7 +247,7 @@ Test(object, a_segment_outlives_its_holders_until_it_is_removed)
 	uint32_t o = object_of(l, 0, OBJECT_SYSV, 123, 40);
 	object_drop_all(l, 0, 0);
 	cr_assert_eq(ledger_used(l), 40);
-	object_mark_removed(l, o);
+	cr_assert(object_mark_removed(l, o, l->object[o].state));
 	cr_assert(object_release(l, 1, o));
 	cr_assert_eq(ledger_used(l), 0);
 	free(l);

@@ -114,9 +114,11 @@ Test(object_race, who_is_slow_to_empty_it_takes_nothing_from_the_next)
 	free(l);
 }
 
+static uint64_t judged; /* the state of `first` when it was found to be removed */
+
 static void removed_again(void)
 {
-	object_mark_removed(l, first);
+	cr_assert(!object_mark_removed(l, first, judged));
 }
 
 /* Two members remove one segment: the mark of the second comes when the first is at it. */
@@ -124,10 +126,37 @@ Test(object_race, a_mark_in_the_middle_of_a_release_does_not_stop_it)
 {
 	scene();
 	first = object_of(0, 9, 40);
+	judged = l->object[first].state;
 	meanwhile = removed_again;
 	object_let_go(l, 0, 0, first);
 	cr_assert_eq(OBJECT_KIND(l->object[first].state), OBJECT_FREE);
 	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
+
+static uint32_t segment_of(uint32_t maker, uint64_t id, uint32_t pages)
+{
+	int o = object_claim(l, maker);
+	cr_assert(o >= 0 && purse_take(&l->slot[maker].purse, pages));
+	cr_assert(transfer_to_object(l, maker, (uint32_t)o, pages));
+	object_publish(l, (uint32_t)o, OBJECT_SYSV, id, 0);
+	object_let_go(l, maker, maker, (uint32_t)o);
+	return (uint32_t)o;
+}
+
+/* The broker has found a segment removed and is slow to say so; meanwhile its last member ends the
+ * object, and makes the next segment, in the same place. */
+Test(object_race, a_segment_is_not_marked_for_the_one_that_was_in_its_place)
+{
+	scene();
+	first = segment_of(0, 123, 40);
+	judged = l->object[first].state;
+	cr_assert(object_mark_removed(l, first, judged) && object_release(l, 0, first));
+	second = segment_of(0, 456, 30);
+	cr_assert_eq(second, first);
+	cr_assert(!object_mark_removed(l, first, judged));
+	cr_assert(!object_release(l, 1, first));
+	cr_assert_eq(ledger_used(l), 30, "the segment is there, and nobody pays for it");
 	free(l);
 }
 
