@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "reserve/crash.h"
+#include "reserve/gather.h"
 #include "reserve/ledger.h"
 #include "reserve/purse.h"
 #include "reserve/transfer.h"
@@ -130,6 +131,30 @@ void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 		object_stay(l, o);
 	}
 }
+
+/* --- its size --- */
+
+/* Finding what is missing may take a while, the broker may be asked: when we have it others may have
+ * brought some, or all. What is too much then goes back. */
+enum refusal_reason object_grow(const struct gather *g, uint32_t o, uint64_t pages, uint64_t *ret_added)
+{
+	struct ledger *l = g->ledger;
+	uint32_t has = transfer_rely(l, g->slot, o);
+	*ret_added = 0;
+	if (has >= pages)
+		return REASON_NONE;
+	enum refusal_reason reason = gather_take(g, pages - has);
+	if (reason == REASON_NONE) {
+		uint32_t added = (uint32_t)pages - has;
+		transfer_to_object(l, g->slot, o, added);
+		*ret_added = added - transfer_trim_object(l, g->slot, o, added, (uint32_t)pages);
+	} else if (transfer_rely(l, g->slot, o) >= pages) {
+		reason = REASON_NONE; /* another had them in his hand, to bring them here */
+	}
+	return reason;
+}
+
+/* --- letting it go --- */
 
 /* The object is CLAIMED in the name of the actor `s`: its alone to empty. */
 static bool object_free(struct ledger *l, uint32_t s, uint32_t o, uint64_t word)

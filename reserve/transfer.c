@@ -137,36 +137,84 @@ bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t 
 	return ok;
 }
 
-/* Takes all but `keep` pages out of a purse, used and granted, in one signed step, back to
- * the account. */
+/* What is to go out of a purse, used and granted: at most `most` pages, so that `keep` stay. */
+struct cut {
+	uint32_t most, keep;
+};
+
+static uint64_t cut_word(uint64_t word, struct cut cut)
+{
+	uint32_t granted = PURSE_GRANTED(word);
+	uint64_t stay = max_u64(cut.keep, granted > cut.most ? granted - cut.most : 0);
+	return PURSE(min_u64(granted, stay), min_u64(PURSE_USED(word), stay));
+}
+
+/* In one signed step, of the purse as it was read. Returns how many pages. 0: it has changed. */
+static uint32_t purse_cut(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target,
+			  uint64_t word, uint64_t by, uint64_t next)
+{
+	uint32_t n = PURSE_GRANTED(word) - PURSE_GRANTED(next);
+	uint64_t step = intent_open(l, s, op, target, n);
+	bool ok = purse_swap(p, word, by, next, sign(s, step), l); /* model: EMPTY_DEBIT */
+	if (ok)
+		account_release(l, s, step, n);
+	intent_close(l, s);
+	return ok ? n : 0;
+}
+
+/* Takes the pages out of a purse, back to the account. How many go is worked out anew in each
+ * try: what was added since the last stays. */
 static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target,
-			    uint32_t keep)
+			    struct cut cut)
 {
 	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
 		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
-		uint64_t next = PURSE(min_u64(PURSE_GRANTED(word), keep), min_u64(PURSE_USED(word), keep));
-		uint32_t n = PURSE_GRANTED(word) - PURSE_GRANTED(next);
+		uint64_t next = cut_word(word, cut);
 		if (word == next)
 			return 0;
-		uint64_t step = intent_open(l, s, op, target, n);
-		bool ok = purse_swap(p, word, by, next, sign(s, step), l); /* model: EMPTY_DEBIT */
-		if (ok)
-			account_release(l, s, step, n);
-		intent_close(l, s);
-		if (ok)
+		uint32_t n = purse_cut(l, s, op, p, target, word, by, next);
+		if (n != 0)
 			return n;
 	}
 	return 0;
 }
 
+static const struct cut whole = { .most = PAGES_MAX };
+
 uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object)
 {
-	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, 0);
+	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, whole);
 }
 
-uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t keep)
+uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep)
 {
-	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, keep);
+	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, (struct cut){ most, keep });
+}
+
+uint32_t transfer_trim_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep)
+{
+	struct purse *p = &l->object[object].purse;
+	/* Our last step was to sign here: whoever has relied on it or moved it since has signed, too. */
+	uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+	uint64_t next = cut_word(word, (struct cut){ most, keep });
+	if (by != sign(s, l->slot[s].step) || word == next)
+		return 0;
+	return purse_cut(l, s, INTENT_DESTROY, p, object, word, by, next);
+}
+
+uint32_t transfer_rely(struct ledger *l, uint32_t s, uint32_t object)
+{
+	struct slot *me = &l->slot[s];
+	struct purse *p = &l->object[object].purse;
+	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
+		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		/* A step of its own, without an intent: there is nothing to be settled. */
+		uint64_t step = (me->step + 1) & SIGNATURE_STEP_MASK;
+		__atomic_store_n(&me->step, step, __ATOMIC_RELAXED);
+		if (purse_swap(p, word, by, word, sign(s, step), l))
+			return PURSE_USED(word);
+	}
+	return 0;
 }
 
 uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)
@@ -176,7 +224,7 @@ uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)
 
 uint32_t transfer_shrink(struct ledger *l, uint32_t s, uint32_t target, uint32_t keep)
 {
-	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target, keep);
+	return purse_empty(l, s, INTENT_RETURN, &l->slot[target].purse, target, (struct cut){ PAGES_MAX, keep });
 }
 
 /* The purse whose debit is the first step of an intent, and the one of its credit;

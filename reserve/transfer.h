@@ -41,9 +41,16 @@ bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t 
 /* Everything charged to the object goes back to the account. Returns how many pages. */
 uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object);
 
-/* As above, but `keep` pages stay the object's: a file became shorter. 0 if it has no more
- * than that. */
-uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t keep);
+/* As above, but at most `most` of them, and `keep` pages stay the object's: a file became shorter.
+ * 0 if it has no more than that. */
+uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep);
+
+/* The same, right after transfer_to_object, and only if nobody has signed for the object since. */
+uint32_t transfer_trim_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep);
+
+/* How many pages the object has, on which we rely from now on: signed, so that whoever has just
+ * added some of them does not take them for too many. */
+uint32_t transfer_rely(struct ledger *l, uint32_t s, uint32_t object);
 
 /* Everything in the purse of `target`, used or not, goes back to the account: a dead
  * member's last settlement, or an embryo that will not be born. Returns the grant. */

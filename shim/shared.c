@@ -143,19 +143,19 @@ static uint64_t object_pages(uint32_t o)
 	return PURSE_USED(purse_read(&self.ledger->object[o].purse));
 }
 
-static enum refusal_reason object_grow(uint32_t o, uint64_t pages, uint64_t *ret_added)
+static enum refusal_reason grow_locked(uint32_t o, uint64_t pages, uint64_t *ret_added)
 {
-	uint64_t has = object_pages(o);
-	enum refusal_reason reason = has < pages ? object_charge(o, pages - has) : REASON_NONE;
-	*ret_added = has < pages && reason == REASON_NONE ? pages - has : 0;
-	return reason;
+	struct gather g = self_gather();
+	*ret_added = 0;
+	if (object_pages(o) < pages && inject_refuses())
+		return REASON_LIMIT;
+	return object_grow(&g, o, pages, ret_added);
 }
 
-static void object_shrink_by(uint32_t o, uint64_t pages)
+static void shrink_by_locked(uint32_t o, uint64_t pages)
 {
-	uint64_t has = object_pages(o);
-	if (pages != 0 && pages <= has)
-		transfer_shrink_object(self.ledger, self.slot, o, (uint32_t)(has - pages));
+	if (pages != 0)
+		transfer_shrink_object(self.ledger, self.slot, o, (uint32_t)pages, 0);
 }
 
 static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
@@ -171,7 +171,7 @@ static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, ui
 	*ret_object = (uint32_t)o;
 	if (!table_ready())
 		return REASON_TABLE;
-	return object_grow((uint32_t)o, pages, ret_added);
+	return grow_locked((uint32_t)o, pages, ret_added);
 }
 
 static bool is_mapped(uint32_t o)
@@ -233,7 +233,7 @@ void shared_unhold(const struct shared_holding *h)
 	struct self_lock lock;
 	if (h->object >= LEDGER_OBJECTS || !enter(&lock))
 		return;
-	object_shrink_by(h->object, h->added);
+	shrink_by_locked(h->object, h->added);
 	making_remove(h->object);
 	let_go(h->object);
 	self_unlock(&lock);
@@ -468,7 +468,7 @@ enum refusal_reason shared_file_grow(uint64_t dev, uint64_t ino, uint64_t pages,
 		return entry_denied();
 	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
 	if (o >= 0) {
-		reason = object_grow((uint32_t)o, pages, ret_added);
+		reason = grow_locked((uint32_t)o, pages, ret_added);
 		let_go((uint32_t)o);
 	}
 	self_unlock(&lock);
@@ -482,7 +482,7 @@ void shared_file_shrink_by(uint64_t dev, uint64_t ino, uint64_t pages)
 		return;
 	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
 	if (o >= 0) {
-		object_shrink_by((uint32_t)o, pages);
+		shrink_by_locked((uint32_t)o, pages);
 		let_go((uint32_t)o);
 	}
 	self_unlock(&lock);
@@ -495,7 +495,7 @@ void shared_file_shrink_to(uint64_t dev, uint64_t ino, uint64_t pages)
 		return;
 	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
 	if (o >= 0) {
-		transfer_shrink_object(self.ledger, self.slot, (uint32_t)o, (uint32_t)pages);
+		transfer_shrink_object(self.ledger, self.slot, (uint32_t)o, PAGES_MAX, (uint32_t)pages);
 		let_go((uint32_t)o);
 	}
 	self_unlock(&lock);

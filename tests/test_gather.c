@@ -324,3 +324,83 @@ Test(gather, observe_is_over_only_when_used_is)
 	cr_assert_eq(gather_take(&a, 101), REASON_NONE);
 	cr_assert(gather_is_over(l));
 }
+
+/* --- two who grow one object at the same moment --- */
+
+static uint32_t object;
+
+static uint32_t object_of(uint32_t maker)
+{
+	int o = object_claim(l, maker);
+	cr_assert(o >= 0);
+	object_publish(l, (uint32_t)o, OBJECT_FILE, 9, 0);
+	return (uint32_t)o;
+}
+
+static uint32_t object_pages(void)
+{
+	return PURSE_USED(purse_read(&l->object[object].purse));
+}
+
+static uint64_t sibling_added;
+
+static void sibling_grows_it(void)
+{
+	struct gather b = as(B);
+	object_hold(l, object, B);
+	cr_assert_eq(object_grow(&b, object, 20, &sibling_added), REASON_NONE);
+}
+
+Test(gather, what_two_add_to_an_object_at_once_is_added_once)
+{
+	uint64_t added;
+	scene(25);
+	struct gather a = as(A);
+	object = object_of(A);
+	cr_assert_eq(object_grow(&a, object, 10, &added), REASON_NONE);
+	cr_assert(added == 10 && object_pages() == 10);
+	ask_answers = 0;
+	ask_grants = LIMIT;
+	meanwhile = sibling_grows_it;
+	cr_assert_eq(object_grow(&a, object, 40, &added), REASON_NONE);
+	cr_assert_eq(sibling_added, 10);
+	cr_assert_eq(added, 20, "of 30 that it looked for 10 had come meanwhile");
+	cr_assert_eq(object_pages(), 40);
+	cr_assert_eq(ledger_used(l), 40);
+	cr_assert_eq(object_grow(&a, object, 15, &added), REASON_NONE);
+	cr_assert(added == 0 && object_pages() == 40);
+}
+
+/* Between A's last look and its own, B has added what A was going to. */
+static void sibling_adds_at_the_last_moment(void)
+{
+	struct gather b = as(B);
+	cr_assert_eq(gather_take(&b, 30), REASON_NONE);
+	cr_assert(transfer_to_object(l, B, object, 30));
+}
+
+/* What it had in its hand, and 15 more. */
+static void sibling_brings_it_up(void)
+{
+	struct gather b = as(B);
+	cr_assert_eq(gather_take(&b, 15), REASON_NONE);
+	cr_assert(transfer_to_object(l, B, object, 25));
+}
+
+Test(gather, an_object_is_not_refused_what_another_brings_it)
+{
+	uint64_t added;
+	scene(30);
+	struct gather a = as(A);
+	object = object_of(A);
+	meanwhile = sibling_adds_at_the_last_moment;
+	cr_assert_eq(object_grow(&a, object, 31, &added), REASON_POOL);
+	cr_assert(added == 0 && object_pages() == 30);
+	transfer_shrink_object(l, A, object, PAGES_MAX, 0);
+	object_hold(l, object, B);
+	cr_assert(transfer_fund(l, B, B, 10));
+	cr_assert(purse_take(&l->slot[B].purse, 10)); /* 20 are left */
+	meanwhile = sibling_brings_it_up;
+	cr_assert_eq(object_grow(&a, object, 25, &added), REASON_NONE);
+	cr_assert(added == 0 && object_pages() == 25);
+}

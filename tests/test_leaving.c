@@ -9,6 +9,7 @@
 #define object_claim step_claim
 #define object_publish step_publish
 #define object_find_hold step_find_hold
+#define object_grow step_grow
 #define object_hold step_hold
 #define object_drop step_drop
 #define object_is_held_by step_is_held_by

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Objects, when two are busy with one at the same moment. What another does in the middle of
- * a release is done from inside it: where the release empties the purse, `meanwhile` runs. */
+ * a release is done from inside it: where the release empties the purse, `meanwhile` runs. What
+ * another does in the middle of a growth, before what was found comes to the object, and before
+ * what is too much goes back, too. */
 #include <criterion/criterion.h>
 
 #define object_claim slow_claim
 #define object_publish slow_publish
 #define object_find_hold slow_find_hold
+#define object_grow slow_grow
 #define object_hold slow_hold
 #define object_drop slow_drop
 #define object_is_held_by slow_is_held_by
@@ -19,19 +22,39 @@
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
 
-static void (*meanwhile)(void);
+static void (*meanwhile)(void), (*before_it_comes)(void), (*before_it_goes)(void);
+
+static void once(void (**turn)(void))
+{
+	void (*act)(void) = *turn;
+	*turn = NULL;
+	if (act)
+		act();
+}
 
 static uint32_t emptied_in_between(struct ledger *l, uint32_t s, uint32_t o)
 {
-	void (*act)(void) = meanwhile;
-	meanwhile = NULL;
-	if (act)
-		act();
+	once(&meanwhile);
 	return transfer_from_object(l, s, o);
 }
 
+static bool moved_in_between(struct ledger *l, uint32_t s, uint32_t o, uint32_t pages)
+{
+	once(&before_it_comes);
+	return transfer_to_object(l, s, o, pages);
+}
+
+static uint32_t trimmed_in_between(struct ledger *l, uint32_t s, uint32_t o, uint32_t most, uint32_t keep)
+{
+	once(&before_it_goes);
+	return transfer_trim_object(l, s, o, most, keep);
+}
+
 #define transfer_from_object emptied_in_between
+#define transfer_to_object moved_in_between
+#define transfer_trim_object trimmed_in_between
 #include "reserve/object.c"
+#undef transfer_to_object
 
 TestSuite(object_race, .timeout = 20);
 
@@ -204,5 +227,93 @@ Test(object_race, a_death_while_emptying_is_finished_by_the_settlement)
 	object_drop_all(l, 0, 0);
 	cr_assert_eq(OBJECT_KIND(l->object[first].state), OBJECT_FREE);
 	cr_assert_eq(ledger_used(l), 0);
+	free(l);
+}
+
+/* --- growth --- */
+
+static void grow(uint32_t s, uint64_t pages, uint64_t wanted)
+{
+	struct gather g = { .ledger = l, .slot = s };
+	uint64_t added;
+	cr_assert_eq(object_grow(&g, first, pages, &added), REASON_NONE);
+	cr_assert_eq(added, wanted, "slot %u added %lu", s, (unsigned long)added);
+}
+
+static uint32_t pages(void)
+{
+	return PURSE_USED(purse_read(&l->object[first].purse));
+}
+
+static void another_adds_as_much(void)
+{
+	object_hold(l, first, 1);
+	grow(1, 70, 30);
+}
+
+Test(object_race, what_two_add_at_the_last_moment_is_added_once)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	before_it_comes = another_adds_as_much;
+	grow(0, 70, 0);
+	cr_assert_eq(pages(), 70);
+	cr_assert_eq(ledger_used(l), 70);
+	free(l);
+}
+
+static void another_adds_less(void)
+{
+	object_hold(l, first, 1);
+	grow(1, 50, 10);
+}
+
+Test(object_race, who_wants_more_of_it_than_another_has_it)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	before_it_comes = another_adds_less;
+	grow(0, 70, 20);
+	cr_assert_eq(pages(), 70);
+	free(l);
+}
+
+static void a_third_relies_on_both(void)
+{
+	object_hold(l, first, 2);
+	grow(2, 90, 0);
+}
+
+static void another_adds_and_then_a_third_relies(void)
+{
+	another_adds_as_much();
+	before_it_goes = a_third_relies_on_both;
+}
+
+/* 100 for a moment, of which 30 are too much for the first two. */
+Test(object_race, what_another_relies_on_is_not_too_much)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	before_it_comes = another_adds_and_then_a_third_relies;
+	grow(0, 70, 30);
+	cr_assert_eq(pages(), 100);
+	free(l);
+}
+
+static void who_added_most_of_it_takes_it_back(void)
+{
+	transfer_trim_object(l, 1, first, 30, 40);
+}
+
+/* Counted on from the moment it is looked at, not from when the rest has come. */
+Test(object_race, what_is_to_be_added_to_is_not_too_much)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	cr_assert(purse_take(&l->slot[1].purse, 30) && transfer_to_object(l, 1, first, 30));
+	before_it_comes = who_added_most_of_it_takes_it_back;
+	grow(0, 80, 10);
+	cr_assert_eq(pages(), 80);
 	free(l);
 }

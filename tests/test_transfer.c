@@ -13,6 +13,8 @@
 #define transfer_to_object crash_to_object
 #define transfer_from_object crash_from_object
 #define transfer_shrink_object crash_shrink_object
+#define transfer_trim_object crash_trim_object
+#define transfer_rely crash_rely
 #define transfer_reap crash_reap
 #define transfer_shrink crash_shrink
 #define transfer_settle crash_settle
@@ -59,8 +61,10 @@ static void do_return(struct ledger *l) { crash_return(l, A, A, 20); }
 static void do_return_sibling(struct ledger *l) { crash_return(l, A, B, 120); }
 static void do_to_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 25); }
 static void do_from_object(struct ledger *l) { crash_from_object(l, A, OBJECT); }
-static void do_shrink_object(struct ledger *l) { crash_shrink_object(l, A, OBJECT, 4); }
+static void do_shrink_object(struct ledger *l) { crash_shrink_object(l, A, OBJECT, PAGES_MAX, 4); }
 static void do_reap(struct ledger *l) { crash_reap(l, A, A); }
+static void do_trim_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 25), crash_trim_object(l, A, OBJECT, 25, 20); }
+static void do_rely(struct ledger *l) { crash_rely(l, A, OBJECT); }
 static void do_shrink(struct ledger *l) { crash_shrink(l, A, A, 15); }
 
 static const struct {
@@ -76,6 +80,8 @@ static const struct {
 	{ "charge an object", do_to_object },
 	{ "uncharge an object", do_from_object },
 	{ "uncharge a part of an object", do_shrink_object },
+	{ "add too much to an object", do_trim_object },
+	{ "rely on an object", do_rely },
 	{ "reap", do_reap },
 	{ "reap a part", do_shrink },
 };
@@ -207,13 +213,39 @@ Test(transfer, an_object_keeps_what_it_is_told_to_keep)
 {
 	struct ledger *l = malloc(sizeof *l);
 	scene_set(l);
-	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 10), 0, "it has no more");
-	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 11), 0);
-	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 4), 6);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, PAGES_MAX, 10), 0, "it has no more");
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, PAGES_MAX, 11), 0);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, PAGES_MAX, 4), 6);
 	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(4, 4));
 	cr_assert_eq(PURSE_USED(l->header.purse.word), 100 + 200 - 6);
 	check_settled(l, "shrink", 0, 0);
 	cr_assert_eq(crash_from_object(l, A, OBJECT), 4);
+	free(l);
+}
+
+Test(transfer, an_object_loses_no_more_than_it_is_told_to_lose)
+{
+	struct ledger *l = malloc(sizeof *l);
+	scene_set(l);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 3, 4), 3);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 5, 4), 3);
+	cr_assert_eq(crash_shrink_object(l, A, OBJECT, 0, 0), 0);
+	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(4, 4));
+	check_settled(l, "shrink by", 0, 0);
+	free(l);
+}
+
+Test(transfer, what_was_added_too_much_goes_back_unless_another_relies_on_it)
+{
+	struct ledger *l = malloc(sizeof *l);
+	scene_set(l);
+	cr_assert(crash_to_object(l, A, OBJECT, 25));
+	cr_assert_eq(crash_trim_object(l, A, OBJECT, 25, 30), 5);
+	cr_assert(crash_to_object(l, A, OBJECT, 5));
+	cr_assert_eq(crash_rely(l, B, OBJECT), 35);
+	cr_assert_eq(crash_trim_object(l, A, OBJECT, 5, 30), 0);
+	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(35, 35));
+	check_settled(l, "rely", 0, 0);
 	free(l);
 }
 
