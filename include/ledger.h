@@ -148,13 +148,14 @@ enum object_kind {
 	OBJECT_KIND_N
 };
 
-/* state word: generation:32 | (maker + 1):16 | removed:1 at bit 8 | kind:8. The maker is
+/* state word: generation:32 | (maker + 1):16 | flags:8 | kind:8. The maker is
  * in the word so that a claim and its claimer are one step; so is whoever is leaving it,
  * in the same place. */
 #define OBJECT_WORD(gen, maker1, kind) ((uint64_t)(gen) << 32 | (uint64_t)(maker1) << 16 | (kind))
 #define OBJECT_KIND(word) ((enum object_kind)((word) & 0xff))
 #define OBJECT_REMOVED 0x100ull /* SysV: IPC_RMID done, dies with its last holder */
-#define OBJECT_LEAVING 0x200ull /* nobody held it when last seen: cannot be found any more */
+#define OBJECT_LEAVING 0x200ull /* nobody held it when last seen: who finds it looks who is quicker */
+#define OBJECT_OFFERED 0x400ull /* its maker looks whether it is the only one: cannot be found yet */
 #define OBJECT_MAKER(word) ((uint32_t)((word) >> 16 & 0xffff) - 1)
 #define OBJECT_GEN(word) ((uint32_t)((word) >> 32))
 

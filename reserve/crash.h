@@ -57,7 +57,7 @@
 	X(71, OBJECT_CLAIMED_UNHELD, MEMBER) \
 	X(72, OBJECT_HELD, MEMBER)          /* also between the two looks of object_find_hold */ \
 	X(73, OBJECT_KEYED, MEMBER) \
-	X(74, OBJECT_PUBLISHED, MEMBER) \
+	X(74, OBJECT_PUBLISHED, MEMBER)     /* or its offer was refused */ \
 	X(75, OBJECT_DROPPED, BOTH) \
 	X(76, OBJECT_MARKED, BOTH)          /* its segment is removed */ \
 	X(77, OBJECT_OUTWARDS, BOTH)        /* leaving, or claimed to be emptied */ \
@@ -67,6 +67,7 @@
 	X(81, LETTING_DONE, BOTH) \
 	X(82, LETTING_FORGOTTEN, BOTH) \
 	X(83, LETTING_SETTLED, BROKER) \
+	X(84, OFFER_MADE, MEMBER)           /* of an object of a file; others may refuse it */ \
 	/* reserve/ledger.c */ \
 	X(85, SWEEP_SIGNED, BROKER) \
 	X(86, SWEEP_UNSIGNED, BROKER) \

@@ -89,6 +89,10 @@ void object_publish(struct ledger *l, uint32_t object, enum object_kind kind, ui
 /* The published object of that kind and keys, held by `s` from now on; or -ENOENT. */
 int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b);
 
+/* The same, and where there is none a new one, published and without pages: at no moment are there
+ * two of the same kind and keys, whoever else obtains one. Or -ENOSPC. */
+int object_obtain(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b);
+
 /* Slot `s` holds the object from now on, or no longer. Idempotent. */
 void object_hold(struct ledger *l, uint32_t object, uint32_t s);
 void object_drop(struct ledger *l, uint32_t object, uint32_t s);

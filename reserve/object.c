@@ -44,21 +44,35 @@ int object_claim(struct ledger *l, uint32_t maker)
 	return -ENOSPC;
 }
 
-void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
+static void object_name(struct ledger *l, uint32_t o, uint64_t key_a, uint64_t key_b)
 {
-	uint64_t word = object_read(l, o);
 	l->object[o].key_a = key_a;
 	l->object[o].key_b = key_b;
 	CRASH_POINT(OBJECT_KEYED);
+}
+
+void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
+{
+	uint64_t word = object_read(l, o);
+	object_name(l, o, key_a, key_b);
 	__atomic_store_n(&l->object[o].state, OBJECT_WORD(OBJECT_GEN(word), OBJECT_MAKER(word) + 1, kind),
 			 __ATOMIC_RELEASE);
 	CRASH_POINT(OBJECT_PUBLISHED);
 }
 
+/* Whoever is leaving the object has to look at the bits again. */
+static void object_stay(struct ledger *l, uint32_t o)
+{
+	uint64_t word = object_read(l, o);
+	while ((word & OBJECT_LEAVING) != 0 && !object_move(l, o, word, word & ~OBJECT_LEAVING))
+		word = object_read(l, o);
+}
+
 static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
 {
 	uint64_t word = object_read(l, o);
-	return OBJECT_KIND(word) == kind && (word & OBJECT_LEAVING) == 0 && l->object[o].key_a == key_a && l->object[o].key_b == key_b;
+	return OBJECT_KIND(word) == kind && (word & OBJECT_OFFERED) == 0 && l->object[o].key_a == key_a &&
+	       l->object[o].key_b == key_b;
 }
 
 int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b)
@@ -68,8 +82,10 @@ int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64
 			continue;
 		bool held = object_is_held_by(l, o, s);
 		object_hold(l, o, s);
-		/* Seen again after the bit is set: pairs with object_release, which looks
-		 * at the bits again after it has claimed the object. One of us sees the other. */
+		/* Seen again after the bit is set: pairs with object_release, which looks at the bits
+		 * again after it has said that it is leaving. Either it sees ours, or we find it
+		 * claimed. */
+		object_stay(l, o);
 		if (object_is(l, o, kind, key_a, key_b))
 			return (int)o;
 		/* Whoever saw our bit in between left the object to us. */
@@ -77,6 +93,68 @@ int object_find_hold(struct ledger *l, uint32_t s, enum object_kind kind, uint64
 			object_let_go(l, s, s, o);
 	}
 	return -ENOENT;
+}
+
+/* --- one object for one file --- */
+
+/* An offer below ours is given way to so often: its maker may be dead. */
+#define OFFER_PATIENCE 64
+/* Only a ledger somebody scribbles on makes this many changes meanwhile. */
+#define OFFER_TRIES 4096
+
+/* Does object `i` leave room for `o`, which is offered? One that is published does not, even if it
+ * is being left: whoever looks for it next may have it stay. Another offer is refused: it is only
+ * claimed then, and its maker finds out. Of two that are made at the same moment the lower refuses
+ * and the higher gives way. */
+static bool offer_passes(struct ledger *l, uint32_t o, uint32_t i, enum object_kind kind, bool patient)
+{
+	const struct object *mine = &l->object[o], *other = &l->object[i];
+	/* Sequentially consistent, with the store in object_offer: of two that offer, the later
+	 * finds the other's offer, or what became of it. */
+	uint64_t word = __atomic_load_n(&other->state, __ATOMIC_SEQ_CST);
+	if (i == o || OBJECT_KIND(word) != kind || other->key_a != mine->key_a || other->key_b != mine->key_b)
+		return true;
+	if ((word & OBJECT_OFFERED) == 0 || (patient && i < o))
+		return false;
+	return object_move(l, i, word, OBJECT_WORD(OBJECT_GEN(word), OBJECT_MAKER(word) + 1, OBJECT_CLAIMED)); /* model: REFUSE */
+}
+
+/* Publishes what is claimed if there is no other of its kind and keys. False: there is, or another
+ * was offered and refused ours; then it is claimed as before. */
+static bool object_offer(struct ledger *l, uint32_t o, enum object_kind kind, bool patient)
+{
+	uint64_t claimed = object_read(l, o);
+	uint64_t published = OBJECT_WORD(OBJECT_GEN(claimed), OBJECT_MAKER(claimed) + 1, kind);
+	bool alone = true;
+	__atomic_store_n(&l->object[o].state, published | OBJECT_OFFERED, __ATOMIC_SEQ_CST); /* model: OFFER */
+	CRASH_POINT(OFFER_MADE);
+	/* Sequentially consistent, too: an offer is above no top that we could see. */
+	uint32_t top = __atomic_load_n(&l->header.object_top, __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < top && i < LEDGER_OBJECTS && alone; i++)
+		alone = offer_passes(l, o, i, kind, patient);
+	/* Refused, it is claimed already. */
+	bool moved = object_move(l, o, published | OBJECT_OFFERED, alone ? published : claimed); /* model: CONFIRM */
+	CRASH_POINT(OBJECT_PUBLISHED);
+	return alone && moved;
+}
+
+int object_obtain(struct ledger *l, uint32_t s, enum object_kind kind, uint64_t key_a, uint64_t key_b)
+{
+	int o = -ENOENT, mine = -ENOENT;
+	for (uint32_t tries = 0; tries < OFFER_TRIES; tries++) {
+		o = object_find_hold(l, s, kind, key_a, key_b);
+		if (o >= 0)
+			break;
+		mine = mine >= 0 ? mine : object_claim(l, s);
+		if (mine < 0)
+			return mine;
+		object_name(l, (uint32_t)mine, key_a, key_b);
+		if (object_offer(l, (uint32_t)mine, kind, tries < OFFER_PATIENCE))
+			return mine;
+	}
+	if (mine >= 0)
+		object_let_go(l, s, s, (uint32_t)mine);
+	return o;
 }
 
 void object_hold(struct ledger *l, uint32_t o, uint32_t s)
@@ -110,14 +188,6 @@ bool object_mark_removed(struct ledger *l, uint32_t o, uint64_t word)
 	bool marked = object_move(l, o, word, word | OBJECT_REMOVED);
 	CRASH_POINT(OBJECT_MARKED);
 	return marked;
-}
-
-/* Whoever is leaving the object has to look at the bits again. */
-static void object_stay(struct ledger *l, uint32_t o)
-{
-	uint64_t word = object_read(l, o);
-	while ((word & OBJECT_LEAVING) != 0 && !object_move(l, o, word, word & ~OBJECT_LEAVING))
-		word = object_read(l, o);
 }
 
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
@@ -177,7 +247,8 @@ static uint64_t release_next(uint64_t word, uint32_t s, bool held)
 		return word & ~OBJECT_LEAVING;
 	if (word & OBJECT_LEAVING)
 		return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_CLAIMED);
-	return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_KIND(word)) | (word & OBJECT_REMOVED) | OBJECT_LEAVING;
+	return OBJECT_WORD(OBJECT_GEN(word), s + 1, OBJECT_KIND(word)) | (word & (OBJECT_REMOVED | OBJECT_OFFERED)) |
+	       OBJECT_LEAVING;
 }
 
 /* Only a ledger somebody scribbles on makes this many changes meanwhile. */

@@ -199,7 +199,7 @@ uint32_t transfer_trim_object(struct ledger *l, uint32_t s, uint32_t object, uin
 	uint64_t next = cut_word(word, (struct cut){ most, keep });
 	if (by != sign(s, l->slot[s].step) || word == next)
 		return 0;
-	return purse_cut(l, s, INTENT_DESTROY, p, object, word, by, next);
+	return purse_cut(l, s, INTENT_DESTROY, p, object, word, by, next); /* model: transfer_trim_object */
 }
 
 uint32_t transfer_rely(struct ledger *l, uint32_t s, uint32_t object)
@@ -211,7 +211,7 @@ uint32_t transfer_rely(struct ledger *l, uint32_t s, uint32_t object)
 		/* A step of its own, without an intent: there is nothing to be settled. */
 		uint64_t step = (me->step + 1) & SIGNATURE_STEP_MASK;
 		__atomic_store_n(&me->step, step, __ATOMIC_RELAXED);
-		if (purse_swap(p, word, by, word, sign(s, step), l))
+		if (purse_swap(p, word, by, word, sign(s, step), l)) /* model: RELY */
 			return PURSE_USED(word);
 	}
 	return 0;

@@ -161,16 +161,12 @@ static void shrink_by_locked(uint32_t o, uint64_t pages)
 static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
 				       uint32_t *ret_object, uint64_t *ret_added)
 {
-	int o = object_find_hold(self.ledger, self.slot, kind, key_a, key_b);
-	if (o < 0) {
-		enum refusal_reason reason = claim_locked(pages, ret_object);
-		if (reason == REASON_NONE)
-			object_publish(self.ledger, *ret_object, kind, key_a, key_b);
-		return reason;
-	}
-	*ret_object = (uint32_t)o;
 	if (!table_ready())
 		return REASON_TABLE;
+	int o = object_obtain(self.ledger, self.slot, kind, key_a, key_b);
+	if (o < 0)
+		return REASON_OBJECTS;
+	*ret_object = (uint32_t)o;
 	return grow_locked((uint32_t)o, pages, ret_added);
 }
 

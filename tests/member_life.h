@@ -144,15 +144,24 @@ static void object_make(enum object_kind kind, uint64_t key, uint32_t pages)
 	held((uint32_t)o, true);
 }
 
-/* A file that others share too: two may make it at once, then it is there twice. */
+/* A file that others share too, of one size: two may obtain it at once. */
 static void step_share(void)
 {
-	uint64_t key = 1 + below(3);
-	int o = object_find_hold(member.ledger, member.slot, OBJECT_FILE, key, 0);
-	if (o >= 0)
+	uint32_t key = 1 + below(3), pages = 10 + 7 * key;
+	uint64_t added;
+	struct gather g = peer_gather(&member);
+	int o = object_obtain(member.ledger, member.slot, OBJECT_FILE, key, 0);
+	if (o < 0)
+		return;
+	bool had_room = has_room(pages);
+	life->object_pages[me->account][o] = pages;
+	if (object_grow(&g, (uint32_t)o, pages, &added) == REASON_NONE) {
 		held((uint32_t)o, true);
-	else
-		object_make(OBJECT_FILE, key, 10 + 7 * (uint32_t)key);
+		return;
+	}
+	refusal("an object was refused", pages, had_room);
+	if (!holds((uint32_t)o))
+		let_go((uint32_t)o);
 }
 
 static void step_share_alone(void)

@@ -404,3 +404,31 @@ Test(gather, an_object_is_not_refused_what_another_brings_it)
 	cr_assert_eq(object_grow(&a, object, 25, &added), REASON_NONE);
 	cr_assert(added == 0 && object_pages() == 25);
 }
+
+static int sibling_has;
+
+static void sibling_maps_the_same_file(void)
+{
+	struct gather b = as(B);
+	sibling_has = object_obtain(l, B, OBJECT_FILE, 9, 0);
+	cr_assert(sibling_has >= 0);
+	cr_assert_eq(object_grow(&b, (uint32_t)sibling_has, 30, &sibling_added), REASON_NONE);
+}
+
+/* All of it while A's first growth asks the broker. */
+Test(gather, two_who_map_one_file_first_pay_for_one_object)
+{
+	uint64_t added;
+	scene(35);
+	struct gather a = as(A);
+	ask_answers = 0;
+	ask_grants = LIMIT;
+	meanwhile = sibling_maps_the_same_file;
+	int has = object_obtain(l, A, OBJECT_FILE, 9, 0);
+	cr_assert(has >= 0);
+	object = (uint32_t)has;
+	cr_assert_eq(object_grow(&a, object, 40, &added), REASON_NONE);
+	cr_assert_eq(sibling_has, has);
+	cr_assert(object_pages() == 40 && ledger_used(l) == 40, "%u pages, %lu in all", object_pages(),
+		  (unsigned long)ledger_used(l));
+}

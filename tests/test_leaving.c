@@ -9,6 +9,7 @@
 #define object_claim step_claim
 #define object_publish step_publish
 #define object_find_hold step_find_hold
+#define object_obtain step_obtain
 #define object_grow step_grow
 #define object_hold step_hold
 #define object_drop step_drop
@@ -289,4 +290,126 @@ Test(object_steps, what_the_dead_were_leaving_is_settled)
 	cr_assert_eq(pages_of_object(0), PAGES);
 	step_drop_all(shared, B, B);
 	check_all_free();
+}
+
+/* --- who obtains what others obtain, or leave, at the same moment --- */
+
+static int obtained[3]; /* by A, B, C */
+static uint32_t spare;  /* an object that makes room below the others when B comes */
+
+static void c_obtains(struct ledger *l)
+{
+	obtained[C] = step_obtain(l, C, OBJECT_FILE, 9, 0);
+}
+
+static void b_obtains(struct ledger *l)
+{
+	if (spare < LEDGER_OBJECTS)
+		step_let_go(l, CHILD, CHILD, spare);
+	obtained[B] = step_obtain(l, B, OBJECT_FILE, 9, 0);
+}
+
+static void a_obtains(void)
+{
+	obtained[A] = step_obtain(shared, A, OBJECT_FILE, 9, 0);
+}
+
+static void a_lets_go(void)
+{
+	step_let_go(shared, A, A, 0);
+}
+
+/* Nobody holds anything, or CHILD the lowest. */
+static void scene_clear(bool with_spare)
+{
+	scene_set();
+	step_drop_all(shared, A, A);
+	step_drop_all(shared, B, B);
+	spare = with_spare ? (uint32_t)step_obtain(shared, CHILD, OBJECT_FILE, 8, 0) : LEDGER_OBJECTS;
+	obtained[A] = obtained[B] = obtained[C] = -1;
+}
+
+static uint32_t objects_of_the_file(void)
+{
+	uint32_t n = 0;
+	for (uint32_t o = 0; o < 5; o++)
+		n += OBJECT_KIND(shared->object[o].state) == OBJECT_FILE && shared->object[o].key_a == 9;
+	return n;
+}
+
+static void all_let_go(void)
+{
+	static const uint32_t members[] = { A, B, C, CHILD };
+	for (size_t i = 0; i < ARRAY_N(members); i++)
+		step_drop_all(shared, members[i], members[i]);
+	check_all_free();
+}
+
+/* B comes at any step of what A does, and C at any step of what B does. */
+static int obtain_in_turn(void set(void), void a_does(void))
+{
+	int tried = 0;
+	for (int n = 1, more_n = 1; more_n; n++)
+		for (int m = 1, more_m = 1; more_m; m++) {
+			set();
+			interrupt(0, n, b_obtains);
+			interrupt(1, m, c_obtains);
+			a_does();
+			more_n = was_interrupted(0);
+			more_m = was_interrupted(1) && more_n;
+			int one = obtained[B] >= 0 ? obtained[B] : obtained[A];
+			for (int i = A; i <= C; i++) {
+				cr_assert(obtained[i] < 0 || obtained[i] == one, "steps %d, %d: two objects", n, m);
+				cr_assert(obtained[i] < 0 || step_is_held_by(shared, (uint32_t)one, (uint32_t)i));
+			}
+			cr_assert_eq(objects_of_the_file(), one >= 0, "steps %d, %d", n, m);
+			all_let_go();
+			tried++;
+		}
+	return tried;
+}
+
+static void nobody_has_it(void)
+{
+	scene_clear(false);
+}
+
+static void nobody_has_it_and_there_is_room_below(void)
+{
+	scene_clear(true);
+}
+
+static void a_has_it(void)
+{
+	scene_clear(false);
+	cr_assert_eq(step_obtain(shared, A, OBJECT_FILE, 9, 0), 0);
+}
+
+Test(object_steps, who_come_at_the_same_moment_obtain_one_object)
+{
+	int tried = obtain_in_turn(nobody_has_it, a_obtains);
+	cr_assert(tried >= 200, "only %d", tried);
+	tried = obtain_in_turn(nobody_has_it_and_there_is_room_below, a_obtains);
+	cr_assert(tried >= 200, "only %d", tried);
+}
+
+Test(object_steps, who_come_while_it_is_left_obtain_one_object)
+{
+	int tried = obtain_in_turn(a_has_it, a_lets_go);
+	cr_assert(tried >= 100, "only %d", tried);
+}
+
+/* Killed while it looked for others: nobody waits for it for ever. */
+Test(object_steps, an_offer_of_the_dead_is_in_nobodys_way)
+{
+	scene_clear(false);
+	uint32_t o = (uint32_t)step_claim(shared, A);
+	shared->object[o].key_a = 9;
+	shared->object[o].state |= OBJECT_OFFERED;
+	shared->object[o].state ^= OBJECT_CLAIMED ^ OBJECT_FILE;
+	cr_assert_eq(step_find_hold(shared, C, OBJECT_FILE, 9, 0), -ENOENT, "it is nobody's yet");
+	b_obtains(shared);
+	c_obtains(shared);
+	cr_assert(obtained[B] > (int)o && obtained[C] == obtained[B]);
+	all_let_go();
 }

@@ -8,6 +8,7 @@
 #define object_claim slow_claim
 #define object_publish slow_publish
 #define object_find_hold slow_find_hold
+#define object_obtain slow_obtain
 #define object_grow slow_grow
 #define object_hold slow_hold
 #define object_drop slow_drop

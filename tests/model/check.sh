@@ -31,7 +31,10 @@ full  fork-3-long       fork      SLOTS=3 BROKER_DEATHS=1
 full  fork-window-long  fork      SLOTS=2 BROKER_DEATHS=1 WINDOW
 full  pool-2-long       pool      ACCOUNTS=2 TAKES1=1 TRIES=1 BATCH=0 SWEEPS=0 BROKER_DEATHS=1
 full  pool-batch-long   pool      ACCOUNTS=1 TAKES1=1 TRIES=2 BATCH=1 SWEEPS=1 BROKER_DEATHS=1
-full  share-three-long  share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=1 DEATHS=1 BROKER_DEATHS=0
+full  share-three-long  share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=1 DEATHS=0 BROKER_DEATHS=0
+full  share-grows       share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
+full  offer-three       offer     MEMBERS=3 HOLDS=1 DEATHS=0
+ci    share-broker      share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=1
 ci    fork-3            fork      SLOTS=3 BROKER_DEATHS=0
 ci    fork-exec         fork      SLOTS=2 BROKER_DEATHS=0 EXEC
 ci    fork-broker       fork      SLOTS=2 BROKER_DEATHS=1
@@ -43,13 +46,14 @@ ci    pool-2-accounts   pool      ACCOUNTS=2 TAKES1=1 TRIES=1 BATCH=0 SWEEPS=0 B
 ci    pool-sweep        pool      ACCOUNTS=1 TAKES1=2 TRIES=1 BATCH=0 SWEEPS=1 BROKER_DEATHS=1
 ci    pool-batch        pool      ACCOUNTS=1 TAKES1=1 TRIES=1 BATCH=1 SWEEPS=1 BROKER_DEATHS=0
 ci    share-hands-on    share     START=2 HOLDS0=0 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=1
-ci    share-broker      share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=1
 ci    share-leaves      share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    transfers-2-fine  transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1 FINE
 ci    transfers-2-anew  transfers SLOTS=2 MOVES=1 IMAGES=1 BROKER_DEATHS=1
+ci    offer-again       offer     MEMBERS=2 HOLDS=2 DEATHS=1
 ci    fork-2            fork      SLOTS=2 BROKER_DEATHS=0
 quick bell              bell      MEMBERS=3
-quick share-quick       share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
+quick offer-quick       offer     MEMBERS=2 HOLDS=1 DEATHS=1
+quick share-quick       share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
 quick transfers-quick   transfers SLOTS=2 MOVES=1 IMAGES=0 BROKER_DEATHS=1
 '
 
@@ -70,6 +74,13 @@ ci    SWEEPS_EMBRYOS               fork      SLOTS=3 BROKER_DEATHS=0
 ci    ANYONE_FINISHES              share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    LOOKS_ONCE                   share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    FORGETS_THE_FREE             share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
+ci    FINDS_QUIETLY                share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
+ci    TRIMS_BLINDLY                share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
+ci    RELIES_QUIETLY               share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
+quick OFFERS_UNSEEN                offer     MEMBERS=2 HOLDS=1 DEATHS=1
+quick LOWEST_WINS                  offer     MEMBERS=2 HOLDS=1 DEATHS=1
+quick PASSES_THE_LEAVING           offer     MEMBERS=2 HOLDS=1 DEATHS=1
+ci    PUBLISHES_THE_DEAD           offer     MEMBERS=2 HOLDS=1 DEATHS=1
 ci    INHERITS_QUIETLY             share     START=2 HOLDS0=0 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    LEAVES_BEFORE_IT_RINGS       fork      SLOTS=2 BROKER_DEATHS=0
 ci    REAPS_WHAT_IS_ADOPTED        fork      SLOTS=2 BROKER_DEATHS=0

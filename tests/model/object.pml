@@ -6,19 +6,26 @@
  *
  * The holders are looked at one by one, each as if it were in a word of its own, which is
  * how the C code sees slots that are 64 apart. There is one key, so an object that can be
- * found at all is the one looked for. */
+ * found at all is the one looked for; that there are no two of them is in offer.pml. */
 
 #define OBJECT_FREE 0
 #define OBJECT_CLAIMED 1
 #define OBJECT_FILE 2
 #define OBJECT_LEAVING 4
+#define OBJECT_OFFERED 8
 
-/* generation:8 | maker + 1:4 | leaving:1 | kind:2 */
+/* generation:8 | maker + 1:4 | offered:1 | leaving:1 | kind:2 */
 #define OBJECT_WORD(gen, maker1, kind) ((gen) << 8 | (maker1) << 4 | (kind))
 #define OBJECT_KIND(w)   ((w) & 3)
 #define OBJECT_MAKER1(w) ((w) >> 4 & 15)
 #define OBJECT_GEN(w)    ((w) >> 8)
-#define CAN_BE_FOUND(w)  (OBJECT_KIND(w) == OBJECT_FILE && !((w) & OBJECT_LEAVING))
+#define CAN_BE_FOUND(w)  (OBJECT_KIND(w) == OBJECT_FILE && !((w) & OBJECT_OFFERED))
+
+#ifdef PUBLISHES_THE_DEAD
+#define OFFER_KEPT(w)    0
+#else
+#define OFFER_KEPT(w)    ((w) & OBJECT_OFFERED)
+#endif
 
 typedef object_t {
 	short state;
@@ -46,7 +53,7 @@ inline object_release(o)
 #else
 		:: OBJECT_KIND(word) == OBJECT_FILE && (word & OBJECT_LEAVING) ->
 			at = (OBJECT_MAKER1(word) == S + 1 -> RELEASE_HELD : LOOK)
-		:: CAN_BE_FOUND(word) -> at = RELEASE_HELD
+		:: OBJECT_KIND(word) == OBJECT_FILE && !(word & OBJECT_LEAVING) -> at = RELEASE_HELD
 #endif
 		fi;
 		if
@@ -65,7 +72,8 @@ inline object_release(o)
 #ifdef LOOKS_ONCE
 			:: !(word & OBJECT_LEAVING) -> wish = OBJECT_WORD(OBJECT_GEN(word), S + 1, OBJECT_CLAIMED)
 #else
-			:: !(word & OBJECT_LEAVING) -> wish = OBJECT_WORD(OBJECT_GEN(word), S + 1, OBJECT_FILE) | OBJECT_LEAVING
+			:: !(word & OBJECT_LEAVING) ->
+				wish = OBJECT_WORD(OBJECT_GEN(word), S + 1, OBJECT_FILE) | OBJECT_LEAVING | OFFER_KEPT(word)
 #endif
 #ifdef ANYONE_FINISHES
 			:: word & OBJECT_LEAVING -> at = RELEASE_EMPTY
@@ -94,6 +102,14 @@ inline object_release(o)
 	od
 }
 
+inline object_stay(o)
+{
+	do
+	:: atomic { STEP; word = object[o].state; if :: word & OBJECT_LEAVING :: else -> word = 0; break fi };
+		atomic { STEP; if :: object[o].state == word -> object[o].state = word - OBJECT_LEAVING :: else fi; word = 0 }
+	od
+}
+
 inline object_drop(o, h)
 {
 	object[o].holder[h] = 0
@@ -110,26 +126,26 @@ inline object_settle()
 {
 	if
 	:: atomic { slot[me].letting_go > 0 -> at = RELEASE_LOOK };
-		object_release(0);
+		object_release(slot[me].letting_go - 1);
 		atomic { STEP; slot[me].letting_go = 0 }
 	:: else
 	fi
 }
 
-/* Of the one object there is; the holder's process is gone, so its bit and its claim are
- * read at one time. */
-inline object_drop_all()
+/* Of one object; the holder's process is gone, so its bit and its claim are read at one
+ * time. */
+inline object_drop_all(o)
 {
 	atomic { STEP;
-		word = object[0].state;
-		wish = (object[0].holder[S] ||
+		word = object[o].state;
+		wish = (object[o].holder[S] ||
 			((OBJECT_KIND(word) == OBJECT_CLAIMED || (word & OBJECT_LEAVING)) && OBJECT_MAKER1(word) == S + 1));
 #ifdef FORGETS_THE_FREE
 		wish = (wish && OBJECT_KIND(word) != OBJECT_FREE);
 #endif
 		word = 0 };
 	if
-	:: atomic { wish == 1 -> wish = 0 }; object_let_go(0, S)
+	:: atomic { wish == 1 -> wish = 0 }; object_let_go(o, S)
 	:: else
 	fi
 }

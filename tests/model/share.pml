@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Shared objects: three processes of one account hold the same object and let it go, HOLDS
- * times each; whoever finds none claims, pays and publishes one. START 1 begins with an
- * object that processes 1 and 2 hold; START 2 with one that process 2 holds, and process 1
- * hands it to a child, process 0. DEATHS of them are killed, anywhere, the others end when
+ * times each; whoever finds none claims and publishes one, and all who hold it see to it that
+ * it has their page. START 1 begins with an object that processes 1 and 2 hold; START 2 with
+ * one that process 2 holds, and process 1 hands it to a child, process 0; START 3 with one
+ * without pages that all hold, and process 2 wants two. DEATHS of them are killed, anywhere, the others end when
  * they are through; the broker reaps, and is killed BROKER_DEATHS times. */
 #define ACCOUNTS 1
 #define SLOTS 3
 #define OBJECTS 1
+#define WANTS(me) (START == 3 && (me) == 2 -> 2 : 1)
 /* never under, for objects: whoever has it mapped relies on its page being paid */
-#define MORE_IS_SOUND(a) ((!mapped[0] && !mapped[1] && !mapped[2]) || USED(purse[OBJECT(a, 0)]) == 1)
+#define MORE_IS_SOUND(a) ((!mapped[0] || USED(purse[OBJECT(a, 0)]) >= WANTS(0)) && \
+	(!mapped[1] || USED(purse[OBJECT(a, 0)]) >= WANTS(1)) && (!mapped[2] || USED(purse[OBJECT(a, 0)]) >= WANTS(2)))
 bit mapped[SLOTS];
 
 byte deaths = DEATHS; /* of members; the broker's are in its `mortal`, twice */
@@ -32,6 +35,10 @@ proctype member(byte me; byte holds)
 	:: !born && me == 0 && slot[0].gone -> goto end
 	fi;
 	mortal = 1;
+	if
+	:: START == 3 -> goto charge
+	:: else
+	fi;
 next:
 	if
 	:: mapped[me] && me == 1 && !born -> goto inherit
@@ -43,16 +50,16 @@ next:
 inherit: /* object.c: object_inherit, and fork */
 	atomic { STEP; object[0].holder[0] = 1 };
 #ifndef INHERITS_QUIETLY
-	do
-	:: atomic { STEP; word = object[0].state; if :: word & OBJECT_LEAVING :: else -> word = 0; break fi };
-		atomic { STEP; if :: object[0].state == word -> object[0].state = word - OBJECT_LEAVING :: else fi; word = 0 }
-	od;
+	object_stay(0);
 #endif
 	atomic { STEP; mapped[0] = 1; born = 1; goto next };
 
 find: /* shim/shared.c: hold_locked; object.c: object_find_hold */
 	atomic { STEP; if :: CAN_BE_FOUND(object[0].state) :: else -> goto claim fi };
 	atomic { STEP; object[0].holder[S] = 1 };
+#ifndef FINDS_QUIETLY
+	object_stay(0);
+#endif
 	atomic { STEP; if :: CAN_BE_FOUND(object[0].state) -> goto charge :: else -> goto let_go fi };
 claim: /* object.c: object_claim */
 	atomic { STEP; word = object[0].state; if :: OBJECT_KIND(word) == OBJECT_FREE :: else -> word = 0; goto next fi };
@@ -62,23 +69,22 @@ claim: /* object.c: object_claim */
 		:: else -> word = 0; goto next
 		fi };
 	atomic { STEP; object[0].holder[S] = 1 };
-charge: /* shim/shared.c: object_charge */
-	atomic { STEP; if :: USED(purse[OBJECT(a, 0)]) == 1 -> goto publish :: else fi };
-	transfer_fund(S, 1);
-	atomic { if :: did == REFUSED -> goto let_go :: else fi; STEP; /* purse_take: nobody sweeps here */
-		slot[me].held = 1;
-		purse_put(SLOT(a, S), purse[SLOT(a, S)] + PURSE(0, 1, 0)) };
-	transfer_to_object(0, 1);
-publish: /* object.c: object_publish, when it was claimed */
-	atomic { STEP;
-		if
-		:: OBJECT_KIND(object[0].state) == OBJECT_CLAIMED ->
-			object[0].state = OBJECT_WORD(OBJECT_GEN(object[0].state), S + 1, OBJECT_FILE)
-		:: else
-		fi;
-		mapped[me] = 1;
-		sound(a);
-		goto next };
+	atomic { STEP; object[0].state = OBJECT_WORD(OBJECT_GEN(object[0].state), S + 1, OBJECT_FILE) };
+charge: /* object.c: object_grow */
+	transfer_rely(0);
+	atomic { wish = WANTS(me) - got; got = 0; if :: wish <= 0 -> wish = 0; goto use :: else fi };
+	transfer_fund(S, wish);
+	atomic { if :: did == REFUSED -> wish = 0; goto refused :: else fi; STEP; /* purse_take: nobody sweeps here */
+		slot[me].held = wish;
+		purse_put(SLOT(a, S), purse[SLOT(a, S)] + PURSE(0, wish, 0)) };
+	transfer_to_object(0, wish);
+	transfer_trim_object(0, wish, WANTS(me));
+	wish = 0;
+use:
+	atomic { STEP; mapped[me] = 1; sound(a); goto next };
+refused:
+	transfer_rely(0);
+	atomic { wish = WANTS(me) - got; got = 0; if :: wish <= 0 -> wish = 0; goto use :: else -> wish = 0; goto let_go fi };
 
 let_go:
 	mapped[me] = 0;
@@ -114,7 +120,7 @@ turn:
 	/* reap.c: member_reap */
 	transfer_settle();
 	object_settle();
-	object_drop_all();
+	object_drop_all(0);
 	purse_empty(INTENT_RETURN, SLOT(a, S), S);
 	atomic { slot_free(me); me = 0; goto turn };
 died:
@@ -129,9 +135,14 @@ init {
 	byte i;
 	atomic {
 		for (i : 0 .. SLOTS - 1) { slot[i].state = SLOT_WORD(0, 0, LIVE) }
-		purse[0] = PURSE(2, 0, 0);
+		purse[0] = PURSE((START == 3 -> 4 : 2), 0, 0);
 		if
-		:: START > 0 ->
+		:: START == 3 ->
+			object[0].state = OBJECT_WORD(0, 1, OBJECT_FILE);
+			object[0].holder[0] = 1;
+			object[0].holder[1] = 1;
+			object[0].holder[2] = 1
+		:: START == 1 || START == 2 ->
 			purse[0] = PURSE(2, 1, 0);
 			purse[OBJECT(0, 0)] = PURSE(1, 1, 0);
 			object[0].state = OBJECT_WORD(0, 3, OBJECT_FILE);
