@@ -68,6 +68,16 @@ void behind_find(int prot, int flags, int fd, struct behind *ret)
 		ret->may_write = is_open_for_writing(fd);
 }
 
+bool behind_has_changed(int fd, struct behind *b)
+{
+	struct stat st;
+	uint64_t pages = b->pages;
+	if (raw_failed(raw_call2(SYS_fstat, fd, &st)) || st.st_dev != b->dev || st.st_ino != b->ino)
+		return false;
+	file_fill(&st, b);
+	return b->pages != pages;
+}
+
 static bool is_tmpfs(const struct stat *st, const struct statfs *fs, struct behind *ret)
 {
 	if (!S_ISREG(st->st_mode) || backing_of(fs) != BACKING_TMPFS)

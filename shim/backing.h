@@ -19,6 +19,9 @@ struct behind {
  * what it thinks of it. errno stays. */
 void behind_find(int prot, int flags, int fd, struct behind *ret);
 
-/* The same for a file that is to change its size, BACKING_TMPFS or something else. */
+/* Has the file behind `fd`, found a moment ago, changed its size since? Then `b` says it anew. */
+bool behind_has_changed(int fd, struct behind *b);
+
+/* As behind_find for a file that is to change its size, BACKING_TMPFS or something else. */
 bool behind_is_tmpfs(int fd, struct behind *ret);
 bool behind_path_is_tmpfs(const char *path, struct behind *ret);

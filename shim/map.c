@@ -31,6 +31,7 @@ struct mapping {
 	uintptr_t addr;
 	uint64_t pages;
 	bool fixed;
+	int fd;
 	enum category category;
 	enum price_kind kind;
 	bool fills;	/* and its page faults make pages of the file */
@@ -43,7 +44,7 @@ struct mapping {
 static struct mapping mapping_ask(void *addr, size_t bytes, int prot, int flags, int fd, enum category category)
 {
 	struct mapping m = { .addr = (uintptr_t)addr, .file.object = LEDGER_OBJECTS,
-			     .fixed = (flags & MAP_FIXED) != 0, .category = category };
+			     .fixed = (flags & MAP_FIXED) != 0, .fd = fd, .category = category };
 	behind_find(prot, flags, fd, &m.behind);
 	m.pages = pages_of(bytes) + m.behind.unit - 1;
 	m.pages -= m.pages % m.behind.unit;
@@ -55,9 +56,21 @@ static struct mapping mapping_ask(void *addr, size_t bytes, int prot, int flags,
 	return m;
 }
 
+/* Only somebody who sizes it without end makes this many changes meanwhile. */
+#define LOOKS 16
+
+/* Whoever sized the file after we had looked found no object of it yet, or one that had not grown
+ * yet to what we saw: so it is looked at again. */
 static enum refusal_reason file_pay(struct mapping *m)
 {
-	return shared_hold(OBJECT_FILE, m->behind.dev, m->behind.ino, m->behind.pages, &m->file);
+	struct behind *b = &m->behind;
+	enum refusal_reason reason = shared_hold(OBJECT_FILE, b->dev, b->ino, b->pages, &m->file);
+	for (int looks = 0; reason == REASON_NONE && m->file.added != 0 && looks < LOOKS; looks++) {
+		if (!behind_has_changed(m->fd, b))
+			break;
+		reason = shared_file_fit(b->dev, b->ino, b->pages, &m->file.added);
+	}
+	return reason;
 }
 
 static enum refusal_reason price_pay(struct mapping *m)

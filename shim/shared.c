@@ -152,12 +152,6 @@ static enum refusal_reason grow_locked(uint32_t o, uint64_t pages, uint64_t *ret
 	return object_grow(&g, o, pages, ret_added);
 }
 
-static void shrink_by_locked(uint32_t o, uint64_t pages)
-{
-	if (pages != 0)
-		transfer_shrink_object(self.ledger, self.slot, o, (uint32_t)pages, 0);
-}
-
 static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
 				       uint32_t *ret_object, uint64_t *ret_added)
 {
@@ -229,7 +223,6 @@ void shared_unhold(const struct shared_holding *h)
 	struct self_lock lock;
 	if (h->object >= LEDGER_OBJECTS || !enter(&lock))
 		return;
-	shrink_by_locked(h->object, h->added);
 	making_remove(h->object);
 	let_go(h->object);
 	self_unlock(&lock);
@@ -455,46 +448,29 @@ void shared_duplicated(uintptr_t from, uintptr_t to, uint64_t pages)
 
 /* --- files --- */
 
-enum refusal_reason shared_file_grow(uint64_t dev, uint64_t ino, uint64_t pages, uint64_t *ret_added)
+static enum refusal_reason fit_locked(uint32_t o, uint64_t pages, uint64_t *added)
+{
+	uint64_t more;
+	*added -= transfer_shrink_object(self.ledger, self.slot, o, (uint32_t)min_u64(*added, PAGES_MAX),
+					 (uint32_t)min_u64(pages, PAGES_MAX));
+	enum refusal_reason reason = grow_locked(o, pages, &more);
+	*added += more;
+	return reason;
+}
+
+enum refusal_reason shared_file_fit(uint64_t dev, uint64_t ino, uint64_t pages, uint64_t *added)
 {
 	struct self_lock lock;
 	enum refusal_reason reason = REASON_NONE;
-	*ret_added = 0;
 	if (!enter(&lock))
 		return entry_denied();
 	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
 	if (o >= 0) {
-		reason = grow_locked((uint32_t)o, pages, ret_added);
+		reason = fit_locked((uint32_t)o, pages, added);
 		let_go((uint32_t)o);
 	}
 	self_unlock(&lock);
 	return reason;
-}
-
-void shared_file_shrink_by(uint64_t dev, uint64_t ino, uint64_t pages)
-{
-	struct self_lock lock;
-	if (pages == 0 || !enter(&lock))
-		return;
-	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
-	if (o >= 0) {
-		shrink_by_locked((uint32_t)o, pages);
-		let_go((uint32_t)o);
-	}
-	self_unlock(&lock);
-}
-
-void shared_file_shrink_to(uint64_t dev, uint64_t ino, uint64_t pages)
-{
-	struct self_lock lock;
-	if (pages > PAGES_MAX || !enter(&lock))
-		return;
-	int o = object_find_hold(self.ledger, self.slot, OBJECT_FILE, dev, ino);
-	if (o >= 0) {
-		transfer_shrink_object(self.ledger, self.slot, (uint32_t)o, PAGES_MAX, (uint32_t)pages);
-		let_go((uint32_t)o);
-	}
-	self_unlock(&lock);
 }
 
 /* --- SysV --- */

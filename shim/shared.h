@@ -31,17 +31,15 @@ struct shared_holding {
  * exactly one of shared_mapped and shared_unhold. */
 enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
 				struct shared_holding *ret);
-/* Undoes it: the mapping failed. */
+/* The mapping failed. What the object grew by it keeps, if others hold it: the file is as large. */
 void shared_unhold(const struct shared_holding *h);
 
 /* --- files that change their size (OBJECT_FILE) --- */
 
-/* If the account has an object for that file, it grows to `pages` if it is smaller.
- * `ret_added`: by how many. REASON_NONE, or why not (nothing changed). */
-enum refusal_reason shared_file_grow(uint64_t dev, uint64_t ino, uint64_t pages, uint64_t *ret_added);
-/* It shrinks by so many, or to so many pages, if it has more. */
-void shared_file_shrink_by(uint64_t dev, uint64_t ino, uint64_t pages);
-void shared_file_shrink_to(uint64_t dev, uint64_t ino, uint64_t pages);
+/* If the account has an object for that file, it has `pages` from now on: it grows to them, which
+ * adds to `added`; or gives back what it has beyond them, though no more than `added`, from which
+ * that is taken. REASON_NONE, or why not (it has not grown). */
+enum refusal_reason shared_file_fit(uint64_t dev, uint64_t ino, uint64_t pages, uint64_t *added);
 
 /* --- which addresses belong to what --- */
 

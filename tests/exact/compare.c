@@ -212,6 +212,19 @@ __attribute__((format(printf, 1, 2))) static void wrong_say(const char *format, 
 	va_end(list);
 }
 
+/* What it may be charged at most. Beside threads that fork: what it grew to, as long as some child
+ * held it. And what was written to a file is found when a call looks at it, done or not. */
+static uint64_t object_most(const struct thing *t)
+{
+	struct stat st;
+	uint64_t most = options.threads != 0 ? max_u64(t->most, t->pages) : t->pages;
+	if (t->foreign)
+		return INT64_MAX;
+	if (t->kind != THING_TMPFS || !t->written)
+		return most;
+	return t->fd < 0 || fstat(t->fd, &st) != 0 ? INT64_MAX : max_u64(most, pages_of((uint64_t)st.st_size));
+}
+
 static void object_check(const struct actor *a, uint32_t thing, struct account *account)
 {
 	const struct thing *t = &a->model.thing[thing];
@@ -220,9 +233,7 @@ static void object_check(const struct actor *a, uint32_t thing, struct account *
 	bool exists = held || (t->kind == THING_SYSV && !t->removed);
 	int64_t pages = file ? books_object(OBJECT_FILE, t->dev, t->ino) :
 			       books_object(OBJECT_SYSV, (uint64_t)t->shmid, 0);
-	/* Beside threads that fork: what it grew to, as long as some child held it. */
-	uint64_t most = t->foreign ? INT64_MAX : options.threads != 0 ? max_u64(t->most, t->pages) : t->pages;
-	if (exists && (pages < (int64_t)t->pages || pages > (int64_t)most))
+	if (exists && (pages < (int64_t)t->pages || pages > (int64_t)object_most(t)))
 		wrong_say("%u's %s (fd %d, id %d) is charged %ld pages, not %lu", a->number, file ? "file" : "segment", t->fd,
 			  t->shmid, (long)pages, t->pages);
 	if (!exists && !t->foreign && pages >= 0)
