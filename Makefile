@@ -64,9 +64,10 @@ LIBRARY  := $(BUILD)/lib$(NAME).so
 PRODUCTS := $(LIBRARY) $(BUILD)/$(NAME)d $(BUILD)/$(NAME)
 all: $(PRODUCTS) $(NAME) $(NAME)d lib$(NAME).so
 
-# What is built stands at the top of the tree too, so that ./solvent runs at once.
-$(NAME) $(NAME)d lib$(NAME).so: %: $(BUILD)/%
-	$(Q)ln -sf $< $@
+# What is built stands at the top of the tree too, so that ./solvent runs at once: what was made last,
+# though another MODE's may be newer.
+$(NAME) $(NAME)d lib$(NAME).so: %: $(BUILD)/% FORCE
+	$(Q)[ "$$(readlink $@)" = $< ] || ln -sfn $< $@
 
 DAEMON_LIBS = -lconfuse -lcap-ng -lseccomp
 CLI_LIBS    = -ljansson -ldw
