@@ -177,7 +177,7 @@ check-exact: packages-build
 check-programs: packages-programs
 	$(Q)$(MAKE) --no-print-directory all $(PROGRAMS) $(STRESS)
 	$(Q)$(BUILD)/tests/stress_broker
-	$(Q)bats tests/programs
+	$(Q)BUILD=$(BUILD) bats tests/programs
 
 # A refusal at every growth of a database's start, in turn (shim/inject.h).
 check-inject: packages-programs

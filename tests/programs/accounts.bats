@@ -30,7 +30,7 @@ kept = [mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for 
 @test "2,000 members killed at random moments: the account is at 0 within 100 ms of the last death" {
 	broker_start 'pool { limit = 8G }
 account "storm" { limit = 2G users = {"*"} }'
-	./solvent run --account storm -- build/release/tests/programs/storm 2000 >"$work/storm" &
+	./solvent run --account storm -- "$BUILD/tests/programs/storm" 2000 >"$work/storm" &
 	wait $!
 	cat "$work/storm"
 	sleep 0.1

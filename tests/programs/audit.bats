@@ -114,7 +114,7 @@ while True:
 
 @test "nginx under requests" {
 	mkdir -p "$work/www" "$work/logs"
-	head -c 3000000 build/release/solvent >"$work/www/file"
+	head -c 3000000 ./solvent >"$work/www/file"
 	chmod -R a+rX "$work"
 	cat >"$work/nginx.conf" <<-CONF
 		$([ "$(id -u)" = 0 ] && echo "user root;")

@@ -3,6 +3,7 @@
 
 # Debian's own programs, whatever stands in front of them on this machine.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+BUILD=${BUILD:-build/release}
 
 setup() {
 	cd "$BATS_TEST_DIRNAME/../.." || return 1

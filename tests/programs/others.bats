@@ -51,7 +51,7 @@ select b from t order by b desc limit 3;"
 
 @test "xz" {
 	setup_account
-	head -c 8000000 build/release/solvent >"$work/in"
+	head -c 8000000 ./solvent >"$work/in"
 	unharmed sh -c "xz -9 -T2 -c $work/in | xz -dc | sha256sum"
 	broker_end
 }
@@ -115,7 +115,7 @@ select b from t order by b desc limit 3;"
 @test "nginx" {
 	setup_account
 	mkdir -p "$work/www" "$work/logs"
-	head -c 3000000 build/release/solvent >"$work/www/file"
+	head -c 3000000 ./solvent >"$work/www/file"
 	chmod -R a+rX "$work"
 	cat >"$work/nginx.conf" <<-CONF
 		$([ "$(id -u)" = 0 ] && echo "user root;")
