@@ -3,22 +3,16 @@
 # solvent(1) from outside: what it starts, what it refuses to start, and that it is not in
 # the way of what it started.
 
+load lib.bash
+
 setup() {
-	cd "$BATS_TEST_DIRNAME/.." || return 1
-	work=$(mktemp -d /tmp/solvent-cli-XXXXXX)
-	chmod 755 "$work"
-	unset SOLVENT_SOCKET SOLVENT_ACCOUNT SOLVENT_NO_BROKER NOTIFY_SOCKET INVOCATION_ID
-	started=()
+	test_begin
 	# The interpreter itself: a version manager's python3 is a script that forks.
 	python=$(python3 -c 'import sys; print(sys.executable)')
 }
 
 teardown() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || true
-	done
-	rm -rf "$work"
+	test_end
 }
 
 # compile NAME [OPTION]...: the program on stdin, as $work/NAME.
@@ -26,32 +20,6 @@ compile() {
 	local name=$1
 	shift
 	"${CC:-cc}" -O1 -w -x c -o "$work/$name" - "$@"
-}
-
-# wait_for COMMAND...: until it succeeds, 10 s at most.
-wait_for() {
-	for _ in $(seq 100); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.1
-	done
-	echo "gave up waiting for: $*" >&2
-	return 1
-}
-
-# broker_start CONFIGURATION: a broker for this test; sets SOLVENT_SOCKET.
-broker_start() {
-	printf '%s\n' "$1" >"$work/solvent.conf"
-	export SOLVENT_SOCKET=$work/socket
-	./solventd --foreground --socket "$SOLVENT_SOCKET" --state "$work/state" --config "$work/solvent.conf" \
-		>"$work/solventd.log" 2>&1 3>&- &
-	broker=$!
-	started+=("$broker")
-	wait_for ./solvent status
-}
-
-broker_end() {
-	kill "$broker"
-	wait "$broker" || true
 }
 
 # field JSON PATH: one value out of a document on stdin, as in field accounts 0 name
@@ -414,8 +382,7 @@ clean" ]
 @test "run waits for a broker that is being restarted, as its processes do" {
 	broker_start 'account "small" { limit = 64M  users = {"*"} }'
 	broker_end
-	(sleep 0.7; exec ./solventd --foreground --socket "$SOLVENT_SOCKET" --state "$work/state" \
-		--config "$work/solvent.conf" >"$work/solventd.log" 2>&1) 3>&- &
+	(sleep 0.7; exec ./solventd --foreground --socket "$socket" --state "$state" --config "$config" >"$work/log" 2>&1) 3>&- &
 	broker=$!
 	started+=("$broker")
 	run_split ./solvent run --account small -- sh -c 'exit 3'

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: MIT
 # solventd(8) from outside: starting, refusing to start, reloading, being killed, ending.
 
+load lib.bash
+
 setup_file() {
 	cd "$BATS_TEST_DIRNAME/.." || return 1
 	export FILE_WORK
-	FILE_WORK=$(mktemp -d /tmp/solventd-bats-XXXXXX)
+	FILE_WORK=$(mktemp -d /tmp/solvent-bats-XXXXXX)
 	chmod 755 "$FILE_WORK"
 	# member SOCKET ACCOUNT PAGES: joins, charges, says "member PID USED" or "no STATUS", waits.
 	cat >"$FILE_WORK/member.c" <<-'C'
@@ -56,57 +58,17 @@ teardown_file() {
 }
 
 setup() {
-	cd "$BATS_TEST_DIRNAME/.." || return 1
-	solventd=$PWD/${BUILD:-build/release}/solventd
-	[ -x "$solventd" ] || solventd=$PWD/solventd
-	unset NOTIFY_SOCKET LISTEN_FDS LISTEN_PID LISTEN_FDNAMES JOURNAL_STREAM WATCHDOG_USEC FDSTORE
-	work=$(mktemp -d /tmp/solventd-bats-XXXXXX)
-	chmod 755 "$work"
-	socket=$work/sock
-	state=$work/state
-	config=$work/solvent.conf
+	test_begin
+	solventd=$PWD/solventd
 	cat >"$config" <<-'EOF'
 		pool { limit = 1G }
 		account a { limit = 64M }
 		account b { limit = 64M guarantee = 16M }
 	EOF
-	started=()
 }
 
 teardown() {
-	local pid note
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || true
-		while kill -0 "$pid" 2>/dev/null && [ "$(state_of "$pid")" != Z ]; do sleep 0.02; done
-	done
-	# A keeper outlives its broker on purpose: not this test.
-	for note in "$work"/*/keeper; do
-		pid=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$note" 2>/dev/null) || true
-		[ -z "$pid" ] || [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != solvent-keeper ] || kill "$pid"
-	done
-	rm -rf "$work"
-}
-
-state_of() {
-	sed 's/.*) \(.\).*/\1/' "/proc/$1/stat" 2>/dev/null
-}
-
-# gone PID: within 5 s, waited for or not.
-gone() {
-	for _ in $(seq 250); do
-		[ -d "/proc/$1" ] && [ "$(state_of "$1")" != Z ] || return 0
-		sleep 0.02
-	done
-	return 1
-}
-
-wait_for() {
-	for _ in $(seq 250); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.02
-	done
-	echo "gave up waiting for: $*" >&2
-	return 1
+	test_end
 }
 
 # expect STATUS TEXT...: what `run` ran ended like that and said all of it.
@@ -117,18 +79,6 @@ expect() {
 	for text; do
 		[[ $output == *"$text"* ]] || { echo "said: $output, not: $text" >&2; return 1; }
 	done
-}
-
-# broker [OPTION]...: one in the foreground, its stderr in $work/log; sets $broker.
-broker() {
-	"$solventd" --foreground --socket "$socket" --state "$state" --config "$config" "$@" 2>>"$work/log" 3>&- &
-	broker=$!
-	started+=("$broker")
-	wait_for listens || { cat "$work/log" >&2; return 1; }
-}
-
-listens() {
-	"$FILE_WORK/look" "$socket" a || "$FILE_WORK/look" "$socket" b
 }
 
 # member ACCOUNT PAGES: one that stays; sets $member.
@@ -202,7 +152,7 @@ logs() {
 	[ "$output" = "$(printf '666\n700')" ]
 	broker=$(fuser_of "$state/lock")
 	started+=("$broker")
-	keeper=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$state/keeper")
+	keeper=$(keeper_of "$state")
 	[ "$(cat "/proc/$keeper/comm")" = solvent-keeper ]
 	# nothing of the terminal or of this test is held
 	run ls -l "/proc/$broker/fd" "/proc/$keeper/fd"
@@ -379,12 +329,11 @@ fuser_of() {
 	member a 1000
 	kill -9 "$broker"
 	gone "$broker"
-	keeper=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$state/keeper")
+	keeper=$(keeper_of "$state")
 	sleep 1.5
 	[ "$(cat "/proc/$keeper/comm")" = solvent-keeper ]
 	kill -9 "$member"
-	for _ in $(seq 80); do gone "$keeper" && break; done
-	[ "$(state_of "$keeper")" = "" ] || [ "$(state_of "$keeper")" = Z ]
+	gone "$keeper" # in five seconds and a little
 	# the note of a keeper that is gone is no obstacle
 	broker
 	logs "is gone"
@@ -393,11 +342,11 @@ fuser_of() {
 
 @test "a keeper that is killed is replaced" {
 	broker
-	keeper=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$state/keeper")
+	keeper=$(keeper_of "$state")
 	member a 1000
 	kill -9 "$keeper"
 	wait_for logs "another one is started"
-	wait_for eval '[ "$(sed -n "s/^pid \([0-9]*\) .*/\1/p" "$state/keeper")" != "$keeper" ]'
+	wait_for eval '[ "$(keeper_of "$state")" != "$keeper" ]'
 	a=$(look a)
 	kill -9 "$broker"
 	gone "$broker"

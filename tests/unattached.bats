@@ -3,10 +3,11 @@
 # Processes of an account that the preload does not reach, and memory that no door sees: found
 # by the broker, charged, named, and known to the next broker.
 
+load lib.bash
+
 setup_file() {
-	cd "$BATS_TEST_DIRNAME/.." || return 1
 	export FILE_WORK
-	FILE_WORK=$(mktemp -d /tmp/solvent-unattached-XXXXXX)
+	FILE_WORK=$(mktemp -d /tmp/solvent-bats-XXXXXX)
 	chmod 755 "$FILE_WORK"
 	# hold MIB: holds so much, written to, until it is killed.
 	"${CC:-cc}" -O1 -w -x c -static -o "$FILE_WORK/hold" - <<-'C' || return 1
@@ -79,44 +80,13 @@ teardown_file() {
 }
 
 setup() {
-	cd "$BATS_TEST_DIRNAME/.." || return 1
-	work=$(mktemp -d /tmp/solvent-unattached-XXXXXX)
-	chmod 755 "$work"
-	export SOLVENT_SOCKET=$work/sock
-	printf 'pool { limit = 4G }\naccount "x" { limit = 512M users = {"*"} }\n' >"$work/conf"
-	started=()
-	broker_start
+	test_begin
+	broker_start 'pool { limit = 4G }
+account "x" { limit = 512M users = {"*"} }'
 }
 
 teardown() {
-	local pid
-	for pid in "${started[@]}" $(members); do
-		kill -9 "$pid" 2>/dev/null || true
-	done
-	wait 2>/dev/null || true
-	# A keeper outlives its broker on purpose: not this test.
-	pid=$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$work/state/keeper" 2>/dev/null)
-	[ -z "$pid" ] || [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != solvent-keeper ] || kill "$pid"
-	rm -rf "$work"
-}
-
-broker_start() {
-	./solventd --foreground --socket "$SOLVENT_SOCKET" --state "$work/state" --config "$work/conf" \
-		>>"$work/log" 2>&1 3>&- &
-	broker=$!
-	started+=("$broker")
-	wait_for ./solvent status
-}
-
-wait_for() {
-	local tries
-	for tries in $(seq 100); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.1
-	done
-	echo "gave up waiting for: $*" >&2
-	./solvent status >&2
-	return 1
+	test_end
 }
 
 # Python over the account of `solvent status --json`, as `a`, and its members by pid, as `m`.
@@ -126,10 +96,6 @@ import json, sys
 a = json.load(sys.stdin)["accounts"][0]
 m = {x["pid"]: x for x in a["members"]}
 sys.exit(0 if eval(sys.argv[1]) else 1)' "$1"
-}
-
-members() {
-	./solvent status --json 2>/dev/null | grep -oE '"pid": [0-9]+' | grep -oE '[0-9]+'
 }
 
 # begin COMMAND...: in the account; $! stays its pid.
@@ -209,8 +175,8 @@ empty() {
 	used='a["used_bytes"] >= (100 << 20) + (7 << 20) and len(m) == 3'
 	ask "$used"
 	kill -9 "$broker"
-	wait "$broker" 2>/dev/null || true
-	broker_start
+	gone "$broker"
+	broker
 	ask "$used and a['unseen_bytes'] >= 7 << 20"
 	wait_for audited
 	kill -9 $(members)
@@ -234,7 +200,7 @@ empty() {
 	kill -9 "$broker" "$(sed -n 's/^pid \([0-9]*\) .*/\1/p' "$work/state/keeper")"
 	wait "$broker" 2>/dev/null || true
 	rm -rf "$work/state"
-	broker_start
+	broker
 	ask 'not m'
 	kill -USR1 "$pid"
 	wait_for ask "len(m) == 1 and $pid not in m and a['used_bytes'] >= (64 + 32 + 8) << 20"

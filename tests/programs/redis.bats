@@ -58,7 +58,7 @@ account "redis" { limit = 1G users = {"*"} }'
 	sleep 1
 	kill -9 "$broker"
 	sleep 1
-	broker_again
+	broker
 	wait "$client"
 	! grep -iE 'error|refused|closed' "$work/benchmark"
 	[ "$(account_field redis members)" = 1 ]
@@ -67,7 +67,7 @@ account "redis" { limit = 1G users = {"*"} }'
 	# What the ledger says is what the process says of itself.
 	./solvent audit
 	kill -9 "$broker"
-	broker_again
+	broker
 	[ "$(account_field redis used_bytes)" = "$used" ]
 	redis shutdown nosave || true
 	wait_for account_is_empty redis
@@ -111,7 +111,7 @@ account "redis" { limit = 256M fork = 20% users = {"*"} }'
 		wait_for bgsave_is_over
 		[[ $(redis info persistence) == *rdb_last_bgsave_status:err* ]]
 		[ "$(redis ping)" = PONG ]
-		[ "$(grep -c "fork on credit" "$work/solventd.log")" -ge "$i" ]
+		[ "$(grep -c "fork on credit" "$work/log")" -ge "$i" ]
 	done
 	kill -0 "$server"
 	redis shutdown nosave || true
