@@ -4,10 +4,11 @@
 # whom solvent rank named, that a trace decides the same again, and that the broker allocates
 # nothing on the way.
 
+load lib.bash
+
 setup_file() {
-	cd "$BATS_TEST_DIRNAME/.." || return 1
 	export FILE_WORK
-	FILE_WORK=$(mktemp -d /tmp/solvent-killer-XXXXXX)
+	FILE_WORK=$(mktemp -d /tmp/solvent-bats-XXXXXX)
 	chmod 755 "$FILE_WORK"
 	# hog MIB RATE [deaf]: takes so much at so many MiB a second, and keeps it; deaf: SIGTERM is ignored.
 	"${CC:-cc}" -O1 -w -D_GNU_SOURCE -x c -o "$FILE_WORK/hog" - <<-'C' || return 1
@@ -40,70 +41,56 @@ teardown_file() {
 }
 
 setup() {
-	cd "$BATS_TEST_DIRNAME/.." || return 1
-	[ -w /sys/fs/cgroup/memory/cgroup.procs ] || skip "no memory cgroup of v1 can be made here (needs root)"
-	work=$(mktemp -d /tmp/solvent-killer-XXXXXX)
-	export SOLVENT_SOCKET=$work/sock
-	group=/solvent-killer-$BATS_TEST_NUMBER-$$
-	mkdir "/sys/fs/cgroup/memory$group"
-	echo 128M >"/sys/fs/cgroup/memory$group/memory.limit_in_bytes"
-	started=()
+	test_begin
+	cgroup_make $((128 << 20))
+	group=${cgroup#"$(cgroup_root)"}
+	freezer=
 }
 
 teardown() {
-	[ -n "${work:-}" ] || return 0
-	for pid in "${started[@]}"; do
-		kill -9 "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	for _ in $(seq 50); do
-		for pid in $(cat "/sys/fs/cgroup/memory$group/cgroup.procs"); do kill -9 "$pid" 2>/dev/null || true; done
-		rmdir "/sys/fs/cgroup/memory$group" 2>/dev/null && break
-		sleep 0.1
-	done
-	rm -rf "$work"
+	# Who is frozen there does not end.
+	[ -z "$freezer" ] || freezer_set 0
+	test_end
 }
 
-broker_start() { # RULES [OPTION...]
-	printf 'account "a/one" { limit = 1G users = {"*"} }\nwatch { cgroup = "%s" warn = 30%% act = 20%% }\n%s\n' \
-		"$group" "$1" >"$work/conf"
+# killer_start RULES [OPTION...]: the rules begin in line 3.
+killer_start() {
+	local rules=$1
 	shift
-	./solventd -f -s "$SOLVENT_SOCKET" -d "$work/state" -c "$work/conf" --record "$work/trace" "$@" \
-		>"$work/log" 2>&1 3>&- &
-	broker=$!
-	started+=("$broker")
-	for _ in $(seq 100); do
-		./solvent status >/dev/null 2>&1 && return 0
-		sleep 0.05
-	done
-	cat "$work/log"
-	return 1
-}
-
-broker_end() {
-	kill "$broker"
-	wait "$broker" || true
+	broker_start "account \"a/one\" { limit = 1G users = {\"*\"} }
+watch { cgroup = \"$group\" warn = 30% act = 20% }
+$rules" --record "$work/trace" "$@"
 }
 
 hog() { # MIB RATE [deaf]: in the group
-	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" && exec "$FILE_WORK/hog" "$@") 3>&- &
+	cgroup_run "$cgroup" "$FILE_WORK/hog" "$@" 3>&- &
 	hog=$!
 	started+=("$hog")
 }
 
-lives() { [ -d "/proc/$1" ] && [ "$(awk '/^State/ { print $2 }' "/proc/$1/status")" != Z ]; }
-
-wait_until() {
-	for _ in $(seq 200); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.02
-	done
-	echo "gave up waiting for: $*"
-	cat "$work/log"
-	return 1
+# freezer_make: sets $freezer to a control group that can be frozen; in v2 one inside of ours.
+freezer_make() {
+	local folder
+	if [ -e "$cgroup/cgroup.freeze" ]; then
+		folder=$cgroup/freezer
+	else
+		folder=/sys/fs/cgroup/freezer$group
+	fi
+	mkdir "$folder" || skip "no control group can be frozen here"
+	freezer=$folder
+	groups+=("$freezer")
 }
 
-is_gone() { ! lives "$1"; }
+# freezer_set 1|0
+freezer_set() {
+	if [ -e "$freezer/cgroup.freeze" ]; then
+		echo "$1" >"$freezer/cgroup.freeze"
+	elif [ "$1" = 1 ]; then
+		echo FROZEN >"$freezer/freezer.state"
+	else
+		echo THAWED >"$freezer/freezer.state"
+	fi
+}
 
 trace_is_the_same() {
 	./solventd --replay "$work/trace" >"$work/replayed"
@@ -111,7 +98,7 @@ trace_is_the_same() {
 }
 
 @test "the one that rank names first goes, and nobody else" {
-	broker_start 'rule { unmanaged = true  over = 8M  action = kill }'
+	killer_start 'rule { unmanaged = true  over = 8M  action = kill }'
 	hog 40 1000
 	small=$hog
 	hog 45 1000
@@ -119,7 +106,7 @@ trace_is_the_same() {
 	sleep 0.3
 	[ "$(./solvent rank --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["order"][0]["pid"])')" = "$large" ]
 	hog 60 200
-	wait_until is_gone "$large"
+	wait_for is_gone "$large"
 	sleep 0.3
 	lives "$small"
 	lives "$hog" || grep -q "hog\[$hog\] is gone" "$work/log"
@@ -129,12 +116,9 @@ trace_is_the_same() {
 }
 
 @test "a watch is found by its control group, whether others are there or not" {
-	printf 'watch { cgroup = "/solvent-nowhere" warn = 30%% act = 20%% }\nwatch { cgroup = "%s" warn = 30%% act = 20%% }\nrule { unmanaged = true action = kill }\n' \
-		"$group" >"$work/conf"
-	./solventd -f -s "$SOLVENT_SOCKET" -d "$work/state" -c "$work/conf" >"$work/log" 2>&1 3>&- &
-	broker=$!
-	started+=("$broker")
-	wait_until ./solvent status
+	broker_start "watch { cgroup = \"/solvent-nowhere\" warn = 30% act = 20% }
+watch { cgroup = \"$group\" warn = 30% act = 20% }
+rule { unmanaged = true action = kill }"
 	./solvent rank --watch "$group" | grep -q "^$group: "
 	run ./solvent rank
 	[ "$status" = 1 ] && [[ $output == *"the memory of /solvent-nowhere cannot be read now: its control group is not there" ]]
@@ -144,17 +128,17 @@ trace_is_the_same() {
 }
 
 @test "whom a rule spares is passed over, and that is said" {
-	broker_start "rule { match-exe = \"$FILE_WORK/spared\"  action = never }
+	killer_start "rule { match-exe = \"$FILE_WORK/spared\"  action = never }
 rule { unmanaged = true  action = kill }"
 	cp "$FILE_WORK/hog" "$FILE_WORK/spared"
 	kill -HUP "$broker" # the file is there now
 	sleep 0.3
-	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" && exec "$FILE_WORK/spared" 60 1000) 3>&- &
+	cgroup_run "$cgroup" "$FILE_WORK/spared" 60 1000 3>&- &
 	spared=$!
 	started+=("$spared")
 	sleep 0.3
 	hog 60 200
-	wait_until is_gone "$hog"
+	wait_for is_gone "$hog"
 	lives "$spared"
 	grep -q "passed over: spared\[$spared\], which holds 60.* MiB: its rule says never (line 3)" "$work/log"
 	./solvent rank --all | grep -E "spared .* its rule says never"
@@ -163,52 +147,50 @@ rule { unmanaged = true  action = kill }"
 }
 
 @test "who ignores SIGTERM is killed when its grace is over" {
-	broker_start 'rule { unmanaged = true  action = kill  grace = 300ms }'
+	killer_start 'rule { unmanaged = true  action = kill  grace = 300ms }'
 	hog 105 400 deaf
-	wait_until is_gone "$hog"
+	wait_for is_gone "$hog"
 	grep -q "is killed" "$work/log"
 	broker_end
 	trace_is_the_same
 }
 
 @test "who is frozen by its control group gives its memory back, and nobody else goes" {
-	freezer=/sys/fs/cgroup/freezer$group
-	mkdir "$freezer" || skip "no freezer of v1 here"
-	broker_start 'rule { unmanaged = true  action = kill }'
+	freezer_make
+	killer_start 'rule { unmanaged = true  action = kill }'
 	hog 70 2000
 	frozen=$hog
 	echo "$frozen" >"$freezer/cgroup.procs"
 	sleep 0.3
-	echo FROZEN >"$freezer/freezer.state"
+	freezer_set 1
 	hog 40 100
-	wait_until grep -q "memory is there again" "$work/log"
+	wait_for grep -q "memory is there again" "$work/log"
 	lives "$hog"
-	echo THAWED >"$freezer/freezer.state"
-	wait_until is_gone "$frozen"
-	rmdir "$freezer"
+	freezer_set 0
+	wait_for is_gone "$frozen"
 	broker_end
 	trace_is_the_same
 }
 
 @test "a dry run says who, and nobody goes" {
-	broker_start 'rule { unmanaged = true  action = kill }' --dry-run
+	killer_start 'rule { unmanaged = true  action = kill }' --dry-run
 	hog 105 1000
-	wait_until grep -q "dry run: hog\[$hog\] is killed" "$work/log"
+	wait_for grep -q "dry run: hog\[$hog\] is killed" "$work/log"
 	lives "$hog"
 	broker_end
 	trace_is_the_same
 }
 
 @test "freeze stops one until there is memory again" {
-	broker_start "rule { match-exe = \"$FILE_WORK/hog\" over = 50M action = freeze }
+	killer_start "rule { match-exe = \"$FILE_WORK/hog\" over = 50M action = freeze }
 rule { action = kill }"
 	hog 40 2000
 	small=$hog
 	hog 90 400
-	wait_until grep -q "first is hog\[$hog\] by the rule in line 3 (freeze)" "$work/log"
-	wait_until is_gone "$small"
+	wait_for grep -q "first is hog\[$hog\] by the rule in line 3 (freeze)" "$work/log"
+	wait_for is_gone "$small"
 	lives "$hog"
-	wait_until grep -q "hog\[$hog\] goes on: memory is there again" "$work/log" ||
+	wait_for grep -q "hog\[$hog\] goes on: memory is there again" "$work/log" ||
 		kill -9 "$hog"
 	broker_end
 	trace_is_the_same
@@ -216,14 +198,14 @@ rule { action = kill }"
 
 @test "from the crossing to the kill no memory is asked for" {
 	command -v strace >/dev/null || skip "strace is not installed"
-	broker_start 'rule { unmanaged = true  action = kill }'
+	killer_start 'rule { unmanaged = true  action = kill }'
 	sleep 1.5 # until its memory is locked
 	strace -f -qq -o "$work/strace" -p "$broker" 3>&- &
 	tracer=$!
 	started+=("$tracer")
 	sleep 0.3
 	hog 110 400
-	wait_until is_gone "$hog"
+	wait_for is_gone "$hog"
 	kill "$tracer"
 	wait "$tracer" || true
 	grep -q "pidfd_send_signal" "$work/strace"
@@ -241,29 +223,25 @@ rule { action = kill }"
 		print("ready", flush=True)
 		while True: time.sleep(1)
 	PY
-	printf 'account "a" { limit = 1G users = {"*"} warn-signal = USR1 warn-command = "echo $SOLVENT_ALERT $SOLVENT_ALERT_ACCOUNT >>%s/told" }\nwatch { cgroup = "%s" warn = 50%% act = 10%% }\nrule { unmanaged = true action = kill }\n' \
-		"$work" "$group" >"$work/conf"
-	./solventd -f -s "$SOLVENT_SOCKET" -d "$work/state" -c "$work/conf" >"$work/log" 2>&1 3>&- &
-	broker=$!
-	started+=("$broker")
-	wait_until ./solvent status
-	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" &&
-		exec ./solvent run --account a -- python3 "$work/hear.py" "$work/heard") >"$work/hearer" 3>&- &
+	broker_start "account \"a\" { limit = 1G users = {\"*\"} warn-signal = USR1 warn-command = \"echo \$SOLVENT_ALERT \$SOLVENT_ALERT_ACCOUNT >>$work/told\" }
+watch { cgroup = \"$group\" warn = 50% act = 10% }
+rule { unmanaged = true action = kill }"
+	cgroup_run "$cgroup" ./solvent run --account a -- python3 "$work/hear.py" "$work/heard" >"$work/hearer" 3>&- &
 	hearer=$!
 	started+=("$hearer")
-	(echo "$BASHPID" >"/sys/fs/cgroup/memory$group/cgroup.procs" && exec ./solvent run --account a -- sleep 60) 3>&- &
+	cgroup_run "$cgroup" ./solvent run --account a -- sleep 60 3>&- &
 	deaf=$!
 	started+=("$deaf")
-	wait_until grep -q ready "$work/hearer"
+	wait_for grep -q ready "$work/hearer"
 	sleep 0.3
 	hog 80 400
-	wait_until grep -q "memory-warn a" "$work/told"
-	wait_until grep -q heard "$work/heard"
+	wait_for grep -q "memory-warn a" "$work/told"
+	wait_for grep -q heard "$work/heard"
 	lives "$deaf" # a signal that it does not handle would have ended it
 	lives "$hog"
 	kill "$hearer" "$deaf"
-	wait_until is_gone "$hearer"
-	wait_until is_gone "$deaf"
+	wait_for is_gone "$hearer"
+	wait_for is_gone "$deaf"
 	sleep 0.3 # until the broker has settled them: its keeper ends with it then
 	broker_end
 }
