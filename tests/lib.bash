@@ -64,6 +64,14 @@ wait_for() {
 	done
 }
 
+# says_no PATTERN FILE: no line of it matches; shows those that do. `! grep` fails a test in its last
+# line only.
+says_no() {
+	if grep -iE -- "$1" "$2"; then
+		return 1
+	fi
+}
+
 # gone PID: it ends, waited for or not.
 gone() {
 	wait_for is_gone "$1"

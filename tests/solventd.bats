@@ -167,13 +167,18 @@ logs() {
 
 # The process that holds FILE open.
 fuser_of() {
+	local process
+	for process in /proc/[0-9]*; do
+		has_open "${process#/proc/}" "$1" && echo "${process#/proc/}" && return 0
+	done
+	return 1
+}
+
+# has_open PID FILE
+has_open() {
 	local fd
-	for fd in /proc/[0-9]*/fd/*; do
-		if [ "$(readlink "$fd" 2>/dev/null)" = "$1" ]; then
-			fd=${fd#/proc/}
-			echo "${fd%%/*}"
-			return 0
-		fi
+	for fd in "/proc/$1/fd"/*; do
+		[ "$(readlink "$fd" 2>/dev/null)" != "$2" ] || return 0
 	done
 	return 1
 }
@@ -485,16 +490,29 @@ accounted() {
 	kill -9 "$broker"
 	gone "$broker"
 	rm "$socket"
-	timeout 0.5 socat -u UNIX-LISTEN:"$socket",type=5,fork OPEN:/dev/null 3>&- &
-	local pid=$!
-	started+=("$pid")
-	flock "$state/lock" sleep 0.5 3>&- &
-	started+=("$!")
+	socat -u UNIX-LISTEN:"$socket",type=5,fork OPEN:/dev/null 3>&- &
+	local listener=$!
+	started+=("$listener")
+	flock --no-fork "$state/lock" sleep 60 3>&- &
+	local holder=$!
+	started+=("$holder")
 	wait_for test -S "$socket"
-	! flock -n "$state/lock" true
-	broker
+	wait_for is_locked
+	"$solventd" --foreground --socket "$socket" --state "$state" --config "$config" 2>>"$work/log" 3>&- &
+	broker=$!
+	started+=("$broker")
+	wait_for has_open "$broker" "$state/lock"
+	sleep 0.2
+	kill "$holder"
+	sleep 0.3
+	lives "$broker"
+	kill -9 "$listener"
+	wait_for listens
 	look a
-	wait "$pid" || true
+}
+
+is_locked() {
+	! flock --nonblock "$state/lock" true
 }
 
 @test "a program that starts while the broker is silent, and then killed, waits for the next" {
@@ -577,7 +595,7 @@ accounted() {
 	kill -9 "$member"
 	wait_for says a "0 [0-9]* 16384 0 0"
 	sleep 1.1
-	! logs "written over"
+	says_no "written over" "$work/log"
 }
 
 @test "children that were put into another pid namespace are who they are" {
@@ -619,7 +637,7 @@ accounted() {
 	run accounted strict "$work/put"
 	[ "$status" = 0 ]
 	wait_for says a "0 [0-9]* 16384 0 0"
-	! logs "written over\|two slots"
+	says_no "written over|two slots" "$work/log"
 }
 
 @test "who is stopped while it joins goes on when it is continued" {
@@ -673,5 +691,5 @@ accounted() {
 	wait "$family"
 	wait_for says a "0 [0-9]* 16384 0 0"
 	sleep 1.1
-	! logs "written over"
+	says_no "written over" "$work/log"
 }

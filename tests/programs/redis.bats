@@ -60,7 +60,7 @@ account "redis" { limit = 1G users = {"*"} }'
 	sleep 1
 	broker
 	wait "$client"
-	! grep -iE 'error|refused|closed' "$work/benchmark"
+	says_no 'error|refused|closed' "$work/benchmark"
 	[ "$(account_field redis members)" = 1 ]
 	used=$(account_field redis used_bytes)
 	[ "$used" -ge $((100 << 20)) ]
