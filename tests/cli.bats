@@ -398,7 +398,8 @@ clean" ]
 	[ "$status" = 3 ]
 	[[ $errors == *'shows no account "smal"; it has small'*"sh may run unaccounted"* ]]
 	run_split ./solvent run --no-broker open --account small -- sh -c 'exit 3'
-	[ "$status" = 3 ] && [ "$errors" = "" ]
+	[ "$status" = 3 ]
+	[ "$errors" = "" ]
 	broker_end
 }
 
