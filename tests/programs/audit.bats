@@ -30,14 +30,12 @@ moments() {
 	wait "$load" 2>/dev/null || true
 }
 
-# in_account COMMAND...: the load itself is what is audited.
-in_account() { ./solvent run --account all --no-summary -- "$@"; }
+# in_account COMMAND...: the load itself is what is audited; instead of this shell, so that the pid is its.
+in_account() { exec ./solvent run --account all --no-summary -- "$@"; }
 
 # All that is in the account ends, whoever started it.
 ended() {
-	for pid in $(./solvent status --json | grep -oE '"pid": [0-9]+' | grep -oE '[0-9]+'); do
-		kill -9 "$pid" 2>/dev/null || true
-	done
+	members_end
 	wait_for account_is_empty all
 	broker_end
 }
