@@ -112,6 +112,19 @@ select b from t order by b desc limit 3;"
 	broker_end
 }
 
+# nginx_get N: asks for the file so often, and says how many bytes came in all.
+nginx_get() {
+	python3 -c '
+import socket, sys
+def get():
+    s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+    s.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+    head, _, body = b"".join(iter(lambda: s.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert head.split()[1] == b"200", head
+    return len(body)
+print(sum(get() for _ in range(int(sys.argv[2]))))' "$work/nginx.sock" "$1"
+}
+
 @test "nginx" {
 	setup_account
 	mkdir -p "$work/www" "$work/logs"
@@ -123,13 +136,12 @@ select b from t order by b desc limit 3;"
 		events { worker_connections 64; }
 		http { access_log off; client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f;
 		uwsgi_temp_path $work/u; scgi_temp_path $work/s;
-		server { listen 127.0.0.1:18080; root $work/www; } }
+		server { listen unix:$work/nginx.sock; root $work/www; } }
 	CONF
 	./solvent run --account all -- nginx -c "$work/nginx.conf" -p "$work" 3>&- &
 	started+=($!)
-	wait_for python3 -c 'import urllib.request as u; u.urlopen("http://127.0.0.1:18080/file")'
-	[ "$(python3 -c 'import urllib.request as u; print(sum(len(u.urlopen("http://127.0.0.1:18080/file").read()) for _ in range(30)))')" = \
-		$((30 * $(stat -c %s "$work/www/file"))) ]
+	wait_for nginx_get 1
+	[ "$(nginx_get 30)" = $((30 * $(stat -c %s "$work/www/file"))) ]
 	audited
 	kill "$(cat "$work/nginx.pid")"
 	wait_for account_is_empty all
