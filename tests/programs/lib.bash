@@ -6,7 +6,11 @@ setup() {
 }
 
 teardown() {
+	local segment
+	# A postmaster that is killed leaves a SysV segment, whose id stands in the 7th line.
+	segment=$(sed -n '7s/.* //p' "$work/data/postmaster.pid" 2>/dev/null)
 	test_end
+	[ -z "$segment" ] || ipcrm -m "$segment" 2>/dev/null || true
 }
 
 # account_field ACCOUNT FIELD, from status --json

@@ -72,10 +72,12 @@ account "pg" { limit = 300M users = {"*"} }'
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	cgroup_run "$cgroup" setpriv --reuid postgres --regid postgres --init-groups -- "$bin/postgres" -D "$data" \
 		>"$work/pg.log" 2>&1 3>&- &
-	started+=($!)
+	server=$!
+	started+=("$server")
 	pg_ready
 	sessions_run 60
 	says_no 'the other session is well' "$work/other"
 	grep -q 'terminated by signal 9' "$work/pg.log"
-	kill -9 $(head -n 1 "$data/postmaster.pid") || true
+	kill -QUIT "$server" || true
+	wait "$server" || true
 }
