@@ -45,6 +45,14 @@ static void account_check(const struct config *c, const struct config_account *a
 	must(a->admission.cgroup[0] == '\0' || a->admission.cgroup[0] == '/');
 }
 
+static void rule_check(const struct rule *r)
+{
+	must(is_terminated(r->account, sizeof r->account) && is_terminated(r->comm, sizeof r->comm));
+	must(is_terminated(r->cgroup, sizeof r->cgroup) && is_terminated(r->exe, sizeof r->exe));
+	must(r->cgroup[0] == '\0' || r->cgroup[0] == '/' || r->cgroup[0] == '*');
+	must(r->action < ACTION_N && r->unit < UNIT_N && r->order <= ORDER_LAST && r->signal > 0);
+}
+
 static void config_check(const struct config *c)
 {
 	uint64_t guaranteed = 0;
@@ -54,6 +62,9 @@ static void config_check(const struct config *c)
 		guaranteed += c->account[i].policy.guarantee;
 	}
 	must(guaranteed <= c->pool);
+	must(c->rules <= RULES);
+	for (uint32_t i = 0; i < c->rules; i++)
+		rule_check(&c->rule[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t n)

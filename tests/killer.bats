@@ -175,7 +175,7 @@ rule { unmanaged = true  action = kill }"
 }
 
 @test "a dry run says who, and nobody goes" {
-	killer_start 'rule { unmanaged = true  action = kill }' --dry-run
+	killer_start "rule { match-cgroup = \"$group\"  action = kill }" --dry-run
 	hog 105 1000
 	wait_for grep -q "dry run: hog\[$hog\] is killed" "$work/log"
 	lives "$hog"

@@ -192,6 +192,38 @@ Test(census, a_pid_that_was_a_kernel_threads_is_not_immune)
 	played_end();
 }
 
+static void group_is(int32_t pid, const char *path)
+{
+	file(pid, "cgroup", "5:freezer:/frozen\n4:memory:%s\n0::/unified\n", path);
+}
+
+/* By the group that counts its memory, and the groups below that; and whoever is moved is known anew. */
+Test(census, who_is_in_a_control_group_is_known_by_it)
+{
+	played_begin("rule { match-cgroup = \"/user.slice/*.scope\" action = never }\n"
+		     "rule { match-cgroup = /db action = kill }\nrule { match-cgroup = /frozen action = kill }\n"
+		     "rule { match-cgroup = /unified action = kill }\n");
+	static const struct {
+		const char *path;
+		uint64_t rules;
+	} table[] = {
+		{ "/db", 2 }, { "/db/replica", 2 }, { "/dbx", 0 }, { "/", 0 }, { "/user.slice/a.scope", 1 },
+		{ "/user.slice/a.scope/tab", 1 }, { "/user.slice/a.service", 0 }, { "/a/db", 0 },
+	};
+	for (int32_t i = 0; i < (int32_t)ARRAY_N(table); i++) {
+		process(PID + i, "any", "/usr/bin/any", "host");
+		group_is(PID + i, table[i].path);
+	}
+	census_walk(&b);
+	for (int32_t i = 0; i < (int32_t)ARRAY_N(table); i++)
+		cr_assert(known(PID + i)->rules == table[i].rules, "%s: %lx", table[i].path, known(PID + i)->rules);
+	group_is(PID, "/user.slice/a.scope");
+	b.now_ns++;
+	census_locate(&b, 0);
+	cr_assert(known(PID)->rules == 1, "it was moved");
+	played_end();
+}
+
 /* --- who grew since they were last looked at --- */
 
 Test(census, whoever_is_chosen_for_how_fast_memory_falls_is_measured_first)

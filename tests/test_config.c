@@ -91,7 +91,7 @@ Test(config, reads_watches_and_rules)
 			      "watch { warn = 10% act = 1G swap-act = 7% exhaustion = 500ms stall = 40% settle = 50ms }\n"
 			      "watch {\n cgroup = /db act = 5%\n}\n"
 			      "rule { match-account = \"batch/*\"  action = kill  order = first }\n"
-			      "rule { match-exe = \"/usr/sbin/sshd\"  action = never }\n"
+			      "rule { match-exe = \"/usr/sbin/sshd\" match-cgroup = \"/system.slice/*.service\"  action = never }\n"
 			      "rule { unmanaged = true  over = 1G  action = kill unit = family signal = SIGINT grace = 5s "
 			      "deadline = 250ms order = 7 }\n") == 0, "%s", said);
 	const struct watch_policy *machine = &config.watch[0], *db = &config.watch[1];
@@ -106,7 +106,9 @@ Test(config, reads_watches_and_rules)
 	cr_assert(batch->action == ACTION_KILL && batch->order == ORDER_FIRST && batch->unit == UNIT_PROCESS);
 	cr_assert(batch->signal == 15 && batch->grace_ns == RULE_GRACE_NS && batch->deadline_ns == RULE_DEADLINE_NS);
 	cr_assert(sshd->action == ACTION_NEVER && sshd->order == ORDER_MIDDLE && sshd->line == 7);
-	cr_assert(rest->managed == MANAGED_NO && rest->over == 1u << 18 && rest->unit == UNIT_FAMILY);
+	cr_assert_str_eq(sshd->exe, "/usr/sbin/sshd");
+	cr_assert_str_eq(sshd->cgroup, "/system.slice/*.service");
+	cr_assert(rest->managed == MANAGED_NO && rest->cgroup[0] == '\0' && rest->over == 1u << 18 && rest->unit == UNIT_FAMILY);
 	cr_assert(rest->signal == 2 && rest->grace_ns == 5000000000ull && rest->deadline_ns == 250000000 && rest->order == 7);
 }
 
@@ -135,6 +137,8 @@ Test(config, doubts_what_makes_no_sense)
 		  "never reached: whoever it matches is matched in line 2 before" },
 		{ "watch { act = 5% }\nrule { match-exe = \"/usr/bin/*\" action = kill }\n"
 		  "rule { match-exe = /usr/bin/make action = never }", 3, "matched in line 2" },
+		{ "watch { act = 5% }\nrule { match-cgroup = \"/user.slice/*\" action = kill }\n"
+		  "rule { match-cgroup = /user.slice/a match-user = 0 action = never }", 3, "matched in line 2" },
 		{ "watch { act = 5% }\nrule { match-account = batch action = kill }", 2, "fits no account" },
 		{ "watch { act = 5% }\nrule { match-comm = make action = never }\nrule { action = kill }", 2,
 		  "any process can call itself \"make\"" },
@@ -153,6 +157,7 @@ Test(config, doubts_nothing_that_makes_sense)
 	cr_assert(doubt_string("account \"batch/a\" { }\nwatch { }\nrule { match-account = \"batch/*\" action = kill }\n"
 			       "rule { match-exe = /usr/bin/make action = never }\nrule { match-exe = \"/usr/bin/*\" action = kill }\n"
 			       "rule { unmanaged = true over = 1G action = kill }\nrule { unmanaged = true over = 1M action = kill }"
+			       "rule { match-cgroup = /a action = kill }\nrule { match-cgroup = /b action = kill }\n"
 			       "rule { match-user = 0 action = never }\nrule { action = notify }") == 0, "%s", doubts);
 }
 
@@ -247,6 +252,8 @@ static const struct mistake mistakes[] = {
 	{ "rule { action = kill managed = yes }", 1, "write true or false" },
 	{ "rule { action = kill over = 10% }", 1, "over = \"10%\" is not a size" },
 	{ "rule { action = kill match-exe = sshd }", 1, "is not a path" },
+	{ "rule { action = kill\n match-cgroup = user.slice }", 2, "match-cgroup = \"user.slice\" is not a path; write it from /" },
+	{ "rule { action = kill match-cgroup = \"\" }", 1, "match-cgroup is empty; leave it out" },
 	{ "rule { action = kill match-comm = \"\" }", 1, "leave it out to match everything" },
 	{ "rule { action = kill match-user = nobody-is-called-this }", 1, "no user is called" },
 	{ "rule { action = kill match-oom-score-adj = 1001 }", 1, "a number from -1000 to 1000" },
