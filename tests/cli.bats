@@ -233,29 +233,43 @@ print(subprocess.run(["./solvent", "run", "--budget", "64M", "--summary", "--", 
 	done
 }
 
+# at_terminal SECONDS: `run` for the Python program on stdin, which has talk(TERMINAL, TYPED, MAY): hears
+# what is said there until nobody has it open any more, and returns it. After a word that stands in
+# TYPED has been said, what it stands for is typed, once MAY().
+at_terminal() {
+	cat >"$work/terminal.py" <<-'PY'
+		import os, pty, signal, sys, time
+		def talk(terminal, typed={}, may=lambda: True):
+		    seen = b""
+		    typed = dict(typed)
+		    while True:
+		        try:
+		            got = os.read(terminal, 4096)
+		        except OSError:
+		            return seen
+		        os.write(2, got)
+		        seen += got
+		        for word in [word for word in typed if word in seen]:
+		            while not may():
+		                time.sleep(0.01)
+		            os.write(terminal, typed.pop(word))
+	PY
+	cat >>"$work/terminal.py"
+	run timeout "$1" python3 "$work/terminal.py"
+	echo "$output"
+}
+
 @test "what is typed reaches a command that has left our process group" {
-	cat >"$work/typed.py" <<-'PY'
-		import os, pty, sys
+	started_s=$SECONDS
+	at_terminal 30 <<-'PY'
 		# The terminal's foreground job is ours, and timeout(1) leaves it.
 		pid, terminal = pty.fork()
 		if pid == 0:
 		    os.execv("./solvent", ["solvent", "run", "--budget", "64M", "--summary", "--", "timeout", "20", "sh", "-c",
 		                           "trap 'echo typed; exit 9' INT; echo ready; while :; do sleep 0.05; done"])
-		seen = b""
-		while True:
-		    try:
-		        got = os.read(terminal, 4096)
-		    except OSError:
-		        break
-		    if b"ready" in got:
-		        os.write(terminal, b"\x03")
-		    seen += got
+		talk(terminal, {b"ready": b"\x03"})
 		os.waitpid(pid, 0)
-		sys.stdout.write(seen.decode(errors="replace"))
 	PY
-	started_s=$SECONDS
-	run timeout 30 python3 "$work/typed.py"
-	echo "$output"
 	[[ $output == *typed* ]]
 	[ $((SECONDS - started_s)) -lt 15 ]
 }
@@ -268,8 +282,7 @@ print(subprocess.run(["./solvent", "run", "--budget", "64M", "--summary", "--", 
 }
 
 @test "the summary shares the shell's job control" {
-	cat >"$work/job.py" <<-'PY'
-		import os, pty, signal, sys, time
+	at_terminal 20 <<-'PY'
 		# A session with a terminal of its own, in which we are the shell. No command is being
 		# started when ^Z comes: a shell whose vfork is stopped half way cannot stop itself.
 		JOB = "trap 'kill $!; exit 9' INT; sleep 60 & echo ready; while :; do wait; done"
@@ -291,26 +304,13 @@ print(subprocess.run(["./solvent", "run", "--budget", "64M", "--summary", "--", 
 		    _, status = os.waitpid(job, 0)
 		    print("exited", os.WEXITSTATUS(status), flush=True)
 		    os._exit(0)
-		typed = {b"ready": b"\x1a", b"continued": b"\x03"}
-		seen = b""
-		while True:
-		    try:
-		        got = os.read(terminal, 4096)
-		    except OSError:
-		        break
-		    sys.stdout.write(got.decode(errors="replace"))
-		    sys.stdout.flush()
-		    seen += got
-		    for word in list(typed):
-		        if word in seen:
-		            while os.tcgetpgrp(terminal) == pid:
-		                time.sleep(0.01)
-		            time.sleep(0.2)
-		            os.write(terminal, typed.pop(word))
+		def the_job_is_in_front():
+		    in_front = os.tcgetpgrp(terminal) != pid
+		    time.sleep(0.2 * in_front)
+		    return in_front
+		talk(terminal, {b"ready": b"\x1a", b"continued": b"\x03"}, the_job_is_in_front)
 		os.waitpid(pid, 0)
 	PY
-	run timeout 20 python3 "$work/job.py"
-	echo "$output"
 	[[ $output == *stopped*continued*"sh exited 9"*"exited 9"* ]]
 }
 
@@ -325,23 +325,18 @@ print(subprocess.run(["./solvent", "run", "--budget", "64M", "--summary", "--", 
 @test "no summary without a terminal, none under a service manager" {
 	run_split ./solvent run --budget 64M -- true
 	[ "$errors" = "" ]
-	run_split python3 -c '
-import os, pty, sys
-def terminal(environment):
-    os.environ.update(environment)
-    pid, fd = pty.fork()
-    if pid == 0:
-        os.execv("./solvent", ["solvent", "run", "--budget", "64M", "--", "true"])
-    seen = b""
-    while True:
-        try: got = os.read(fd, 4096)
-        except OSError: break
-        if not got: break
-        seen += got
-    os.waitpid(pid, 0)
-    return b"true exited 0" in seen
-print(terminal({}), terminal({"INVOCATION_ID": "1"}), terminal({"INVOCATION_ID": "", "NOTIFY_SOCKET": "/x"}))'
-	[ "$output" = "True False False" ]
+	at_terminal 30 <<-'PY'
+		def is_told_of(environment):
+		    os.environ.update(environment)
+		    pid, terminal = pty.fork()
+		    if pid == 0:
+		        os.execv("./solvent", ["solvent", "run", "--budget", "64M", "--", "true"])
+		    seen = talk(terminal)
+		    os.waitpid(pid, 0)
+		    return b"true exited 0" in seen
+		print(is_told_of({}), is_told_of({"INVOCATION_ID": "1"}), is_told_of({"INVOCATION_ID": "", "NOTIFY_SOCKET": "/x"}))
+	PY
+	[[ $output == *"True False False" ]]
 }
 
 @test "a private broker ends with its command and leaves nothing" {
