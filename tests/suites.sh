@@ -2,7 +2,8 @@
 # make check-suites: other people's tests, without Solvent and with it. PostgreSQL's regression
 # suite and part of Redis's are built from Debian's sources outside of the tree, run bare, and
 # run again in an account with a generous budget: the results must be the same, and nothing
-# may have been refused. Ends with "N passed, N failed".
+# may have been refused. Ends with "N passed, N failed", and with status 77 when neither suite could be
+# had.
 #
 # SUITES=DIR keeps sources and builds there for the next run; else they are removed.
 set -u
@@ -111,4 +112,5 @@ read -r p f <"$dir/count"
 read -r passed failed <"$dir/count"
 passed=$((passed + p)) failed=$((failed + f))
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+[ "$failed" = 0 ] || exit 1
+[ "$passed" != 0 ] || exit 77
