@@ -68,6 +68,16 @@ hog() { # MIB RATE [deaf]: in the group
 	started+=("$hog")
 }
 
+# holds PID MIB: it has taken all of it.
+holds() {
+	[ "$(awk '/^VmRSS:/ { print $2 }' "/proc/$1/status")" -ge $(($2 << 10)) ]
+}
+
+# Whom the kill would begin with, by solvent rank.
+first() {
+	./solvent rank --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["order"][0]["pid"])'
+}
+
 # freezer_make: sets $freezer to a control group that can be frozen; in v2 one inside of ours.
 freezer_make() {
 	local folder
@@ -103,8 +113,9 @@ trace_is_the_same() {
 	small=$hog
 	hog 45 1000
 	large=$hog
-	sleep 0.3
-	[ "$(./solvent rank --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["order"][0]["pid"])')" = "$large" ]
+	wait_for holds "$small" 40
+	wait_for holds "$large" 45
+	[ "$(first)" = "$large" ]
 	hog 60 200
 	wait_for is_gone "$large"
 	sleep 0.3
@@ -138,7 +149,7 @@ rule { unmanaged = true  action = kill }"
 	cgroup_run "$cgroup" "$FILE_WORK/spared" 60 1000 3>&- &
 	spared=$!
 	started+=("$spared")
-	sleep 0.3
+	wait_for holds "$spared" 60
 	hog 60 200
 	wait_for is_gone "$hog"
 	lives "$spared"
@@ -163,7 +174,7 @@ rule { unmanaged = true  action = kill }"
 	hog 70 2000
 	frozen=$hog
 	echo "$frozen" >"$freezer/cgroup.procs"
-	sleep 0.3
+	wait_for holds "$frozen" 70
 	freezer_set 1
 	hog 40 100
 	wait_for grep -q "memory is there again" "$work/log"
@@ -188,6 +199,7 @@ rule { unmanaged = true  action = kill }"
 rule { action = kill }"
 	hog 40 2000
 	small=$hog
+	wait_for holds "$small" 40
 	hog 90 400
 	wait_for grep -q "first is hog\[$hog\] by the rule in line 3 (freeze)" "$work/log"
 	wait_for is_gone "$small"
