@@ -583,8 +583,8 @@ Test(registry, looks_for_the_process_of_a_living_slot_in_steps)
 Test(registry, watches_without_a_descriptor_when_there_is_none_left)
 {
 	int line;
+	b.registry.pidfds_most = b.registry.pidfds + 1; /* the child gets none */
 	pid_t pid = member("a", 100, fork_one, &line), child = grandchild(line);
-	b.registry.pidfds_most = b.registry.pidfds; /* the child gets none */
 	turn_until(account("a")->polled == 1 && account("a")->members == 2);
 	kill(child, SIGKILL);
 	turn_until(account("a")->members == 1 && account("a")->polled == 0 && used("a") < 400);
