@@ -81,6 +81,14 @@ static void child_uses_the_heap(void)
 
 static volatile sig_atomic_t forked;
 
+/* Once: a timer that goes on by itself has run out again before a slow fork has returned, and nobody
+ * else is ever served. */
+static void timer_set(long us)
+{
+	struct itimerval once = { { 0, 0 }, { 0, us } };
+	check(setitimer(ITIMER_REAL, &once, NULL) == 0);
+}
+
 static void fork_in_handler(int signal)
 {
 	(void)signal;
@@ -89,19 +97,17 @@ static void fork_in_handler(int signal)
 		_exit(0);
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
-	forked++;
+	timer_set(++forked < HANDLER_FORKS ? 500 : 0);
 }
 
 /* Its locks are its own thread's: nobody has to wait for them. */
 static void handler_forks_in_malloc(void)
 {
-	struct itimerval often = { { 0, 500 }, { 0, 500 } }, never = { { 0, 0 }, { 0, 0 } };
 	signal(SIGALRM, fork_in_handler);
-	check(setitimer(ITIMER_REAL, &often, NULL) == 0);
+	timer_set(500);
 	while (forked < HANDLER_FORKS)
 		for (int i = 1; i < 64; i++)
 			free(malloc((size_t)i << 14)); /* beyond the thread's cache: with locks */
-	check(setitimer(ITIMER_REAL, &never, NULL) == 0);
 }
 
 int main(void)
