@@ -12,6 +12,7 @@
 #include "reserve/ledger.h"
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
+#include "tests/ledger_made.h"
 
 static void (*meanwhile)(void);
 
@@ -43,7 +44,7 @@ static struct gather as(uint32_t slot)
 
 static void scene(void)
 {
-	l = calloc(1, sizeof *l);
+	l = ledger_made();
 	l->header.limit = GRANT;
 	l->header.purse.word = PURSE(GRANT, 0);
 	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), PARENT);

@@ -6,6 +6,7 @@
 #include "reserve/ledger.h"
 #include "reserve/reap.h"
 #include "reserve/transfer.h"
+#include "tests/ledger_made.h"
 
 TestSuite(gather, .timeout = 20);
 
@@ -42,7 +43,7 @@ static struct gather as(uint32_t slot)
 
 static void scene(uint32_t granted)
 {
-	l = calloc(1, sizeof *l);
+	l = ledger_made();
 	l->header.limit = LIMIT;
 	l->header.purse.word = PURSE(granted, 0);
 	cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), A);

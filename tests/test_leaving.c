@@ -24,6 +24,7 @@
 #include "reserve/ledger.h"
 #include "reserve/purse.h"
 #include "reserve/transfer.h"
+#include "tests/ledger_made.h"
 
 enum { DEPTH = 3 };
 
@@ -75,7 +76,7 @@ static void scene_set(void)
 	memset(interruption, 0, sizeof interruption);
 	depth = 0;
 	free(shared);
-	shared = calloc(1, sizeof *shared);
+	shared = ledger_made();
 	shared->header.purse.word = PURSE(1000, 0);
 	static const uint32_t members[] = { A, B, C, CHILD, PARENT };
 	for (size_t i = 0; i < ARRAY_N(members); i++)

@@ -8,6 +8,7 @@
 #include "reserve/ledger.h"
 #include "reserve/purse.h"
 #include "reserve/transfer.h"
+#include "tests/ledger_made.h"
 
 TestSuite(ledger, .timeout = 20);
 
@@ -85,7 +86,7 @@ Test(ledger, sweeping_leaves_no_snare)
  * did with it, when the account has been emptied and swept. */
 Test(ledger, sweeping_takes_back_no_step_number)
 {
-	struct ledger *l = calloc(1, sizeof *l);
+	struct ledger *l = ledger_made();
 	l->header.purse.word = PURSE(100, 0);
 	uint32_t parent = (uint32_t)slot_claim(l, SLOT_LIVE, 0), child = (uint32_t)slot_claim(l, SLOT_EMBRYO, 0);
 	cr_assert(transfer_fund(l, parent, child, 10));
@@ -104,7 +105,7 @@ Test(ledger, sweeping_takes_back_no_step_number)
 /* A segment that outlives its account's last member, and a top that somebody has lowered. */
 Test(ledger, sweeping_finds_what_is_left_of_segments_again)
 {
-	struct ledger *l = calloc(1, sizeof *l);
+	struct ledger *l = ledger_made();
 	l->object[7].state = OBJECT_WORD(0, 0, OBJECT_SYSV);
 	l->header.object_top = 3;
 	ledger_sweep(l, SIGNATURE(SIGNATURE_BROKER_SLOT, 1));
@@ -177,7 +178,7 @@ Test(ledger, a_slot_is_handed_on_without_a_trace)
 
 Test(ledger, a_slot_keeps_its_step_numbers_from_life_to_life)
 {
-	struct ledger *l = calloc(1, sizeof *l);
+	struct ledger *l = ledger_made();
 	l->header.purse.word = PURSE(100, 0);
 	int s = slot_claim(l, SLOT_LIVE, 0);
 	cr_assert(transfer_fund(l, (uint32_t)s, (uint32_t)s, 10));
@@ -194,7 +195,7 @@ Test(ledger, a_slot_keeps_its_step_numbers_from_life_to_life)
 
 static struct ledger *with_members(void)
 {
-	struct ledger *l = calloc(1, sizeof *l);
+	struct ledger *l = ledger_made();
 	l->header.purse.word = PURSE(1000, 0);
 	for (uint32_t s = 0; s < 3; s++) {
 		cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), (int)s);

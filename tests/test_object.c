@@ -22,6 +22,7 @@
 #define object_drop_all slow_drop_all
 #include "reserve/ledger.h"
 #include "reserve/transfer.h"
+#include "tests/ledger_made.h"
 
 static void (*meanwhile)(void), (*before_it_comes)(void), (*before_it_goes)(void);
 
@@ -64,7 +65,7 @@ static uint32_t first, second;
 
 static void scene(void)
 {
-	l = calloc(1, sizeof *l);
+	l = ledger_made();
 	l->header.purse.word = PURSE(1000, 0);
 	for (uint32_t s = 0; s < 3; s++) {
 		cr_assert_eq(slot_claim(l, SLOT_LIVE, 0), (int)s);

@@ -2,13 +2,9 @@
 #include <criterion/criterion.h>
 
 #include "reserve/purse.h"
+#include "tests/ledger_made.h"
 
 TestSuite(purse, .timeout = 20);
-
-static struct ledger *ledger_blank(void)
-{
-	return calloc(1, sizeof(struct ledger));
-}
 
 Test(purse, takes_up_to_the_grant_and_not_a_page_more)
 {
@@ -71,7 +67,7 @@ static const struct {
 
 Test(purse, transfers_keep_used_within_granted)
 {
-	struct ledger *l = ledger_blank();
+	struct ledger *l = ledger_made();
 	for (size_t i = 0; i < ARRAY_N(changes); i++) {
 		struct purse p = { .word = PURSE(changes[i].granted, changes[i].used), .by = 7 };
 		struct purse_change change = { changes[i].by_granted, changes[i].by_used };
@@ -85,7 +81,7 @@ Test(purse, transfers_keep_used_within_granted)
 
 Test(purse, a_signature_is_confirmed_before_it_is_replaced)
 {
-	struct ledger *l = ledger_blank();
+	struct ledger *l = ledger_made();
 	struct purse p = { .word = PURSE(10, 0) };
 	struct purse_change one = { .granted = 1 };
 	cr_assert(!purse_was_signed(&p, SIGNATURE(5, 41), l));
@@ -101,7 +97,7 @@ Test(purse, a_signature_is_confirmed_before_it_is_replaced)
 
 Test(purse, the_brokers_signature_confirms_nowhere)
 {
-	struct ledger *l = ledger_blank();
+	struct ledger *l = ledger_made();
 	struct purse p = { .word = PURSE(10, 0), .by = SIGNATURE(SIGNATURE_BROKER_SLOT, 3) };
 	struct purse_change one = { .granted = 1 };
 	cr_assert(purse_transfer(&p, one, SIGNATURE(0, 1), l));

@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include "tests/crash_jump.h"
+#include "tests/ledger_made.h"
 
 #define slot_claim crash_claim
 #define slot_adopt crash_adopt
@@ -23,7 +24,7 @@ static struct ledger *l;
 /* An embryo of PARENT. */
 static uint32_t embryo(void)
 {
-	l = calloc(1, sizeof *l);
+	l = ledger_made();
 	return (uint32_t)slot_claim(l, SLOT_EMBRYO, PARENT);
 }
 

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #include "tests/crash_jump.h"
+#include "tests/ledger_made.h"
 
 #define ledger_create crash_create
 #define ledger_map crash_map
@@ -83,7 +84,7 @@ static void live_again(int n)
 Test(sweep, cut_anywhere_leaves_no_step_that_counts_as_done)
 {
 	int n = 1;
-	l = malloc(sizeof *l);
+	l = ledger_made();
 	for (bool died = true; died; n++) {
 		scene();
 		died = dies_at(n);

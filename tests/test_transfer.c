@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 
 #include "tests/crash_jump.h"
+#include "tests/ledger_made.h"
 
 #define transfer_fund crash_fund
 #define transfer_charge crash_charge
@@ -120,7 +121,7 @@ static void check_settled(struct ledger *l, const char *name, int n, int m)
 
 Test(transfer, every_transfer_alone_balances)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	for (size_t i = 0; i < ARRAY_N(acts); i++) {
 		scene_set(l);
 		acts[i].act(l);
@@ -131,7 +132,7 @@ Test(transfer, every_transfer_alone_balances)
 
 Test(transfer, no_death_at_any_point_loses_or_leaks_a_page)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	int deaths = 0;
 	for (size_t i = 0; i < ARRAY_N(acts); i++)
 		for (int bystander = 0; bystander < 2; bystander++)
@@ -168,7 +169,7 @@ static bool settles_twice(struct ledger *l, void (*act)(struct ledger *), int n,
 
 Test(transfer, a_settlement_cut_anywhere_is_finished_by_the_next)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	int deaths = 0;
 	for (size_t i = 0; i < ARRAY_N(acts); i++)
 		for (int n = 1;; n++) {
@@ -191,7 +192,7 @@ Test(transfer, a_settlement_cut_anywhere_is_finished_by_the_next)
 Test(transfer, a_settlement_cut_anywhere_is_finished_whatever_the_slots_number)
 {
 	enum { HIGH = LEDGER_SLOTS - 1 };
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	int deaths = 0;
 	for (int n = 1, acted = 1; acted; n++)
 		for (int m = 1, more = 1; more; m++) {
@@ -211,7 +212,7 @@ Test(transfer, a_settlement_cut_anywhere_is_finished_whatever_the_slots_number)
 
 Test(transfer, an_object_keeps_what_it_is_told_to_keep)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	scene_set(l);
 	cr_assert_eq(crash_shrink_object(l, A, OBJECT, PAGES_MAX, 10), 0, "it has no more");
 	cr_assert_eq(crash_shrink_object(l, A, OBJECT, PAGES_MAX, 11), 0);
@@ -252,7 +253,7 @@ Test(transfer, what_was_added_too_much_goes_back_unless_another_relies_on_it)
 /* What the broker holds for others is in use from the first moment to the last. */
 Test(transfer, what_is_charged_in_one_step_is_never_slack)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	scene_set(l);
 	cr_assert(crash_charge(l, A, 9, 30));
 	cr_assert_eq(l->slot[9].purse.word, PURSE(30, 30));
@@ -267,7 +268,7 @@ Test(transfer, what_is_charged_in_one_step_is_never_slack)
 
 Test(transfer, an_embryos_slack_is_left_alone)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	scene_set(l);
 	l->slot[9].state = SLOT_WORD(0, A + 1, SLOT_EMBRYO);
 	cr_assert(crash_fund(l, A, 9, 30));
@@ -278,7 +279,7 @@ Test(transfer, an_embryos_slack_is_left_alone)
 
 Test(transfer, nonsense_in_an_intent_is_closed_and_moves_nothing)
 {
-	struct ledger *l = malloc(sizeof *l);
+	struct ledger *l = ledger_made();
 	for (uint64_t op = 0; op < 40; op++) {
 		scene_set(l);
 		uint64_t before = l->header.purse.word;
@@ -296,7 +297,7 @@ Test(transfer, nonsense_in_an_intent_is_closed_and_moves_nothing)
 /* Somebody writes to the ledger without end: the broker has patience, and only so much of it. */
 Test(transfer, is_given_up_when_a_purse_never_holds_still)
 {
-	struct ledger *l = calloc(1, sizeof *l);
+	struct ledger *l = ledger_made();
 	scene_set(l);
 	purse_patience(100);
 	crash_restless = &l->slot[B].purse.by;
