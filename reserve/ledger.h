@@ -113,6 +113,10 @@ bool object_mark_removed(struct ledger *l, uint32_t object, uint64_t word);
 /* Copies what slot `from` holds to `to`: a parent to its embryo. */
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to);
 
+/* A child: slot `s` holds the object from now on if it is still the one of that generation. False:
+ * it is gone, and not held, whatever is in its place. */
+bool object_take_over(struct ledger *l, uint32_t object, uint32_t s, uint32_t generation);
+
 /* Uncharges and frees the object if nothing holds it any more: no holder, and for a
  * SysV segment removed. `s` is the actor. True when this call freed it. */
 bool object_release(struct ledger *l, uint32_t s, uint32_t object);

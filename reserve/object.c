@@ -190,16 +190,32 @@ bool object_mark_removed(struct ledger *l, uint32_t o, uint64_t word)
 	return marked;
 }
 
+/* --- parents and children --- */
+
+/* A look at the bits takes a while. Handed on and dropped meanwhile, it would be seen in neither
+ * place. */
+static void object_hand_on(struct ledger *l, uint32_t o, uint32_t to)
+{
+	object_hold(l, o, to);
+	object_stay(l, o);
+}
+
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 {
-	for (uint32_t o = 0; o < ledger_objects(l); o++) {
-		if (OBJECT_KIND(object_read(l, o)) == OBJECT_FREE || !object_is_held_by(l, o, from))
-			continue;
-		object_hold(l, o, to);
-		/* A look at the bits takes a while. Handed on and dropped meanwhile, it would
-		 * be seen in neither place. */
-		object_stay(l, o);
-	}
+	for (uint32_t o = 0; o < ledger_objects(l); o++)
+		if (OBJECT_KIND(object_read(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
+			object_hand_on(l, o, to);
+}
+
+bool object_take_over(struct ledger *l, uint32_t o, uint32_t s, uint32_t generation)
+{
+	object_hand_on(l, o, s);
+	/* Seen again after the bit is set, as in object_find_hold. */
+	uint64_t word = object_read(l, o);
+	bool is_there = OBJECT_GEN(word) == generation && OBJECT_KIND(word) > OBJECT_CLAIMED;
+	if (!is_there)
+		object_let_go(l, s, s, o);
+	return is_there;
 }
 
 /* --- its size --- */

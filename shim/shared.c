@@ -523,17 +523,16 @@ void shared_segment_removed(uint64_t shmid)
 }
 
 /* What a thread of the parent had taken may stand here: it holds on. What one was only making does
- * not. */
+ * not. Whose object the parent has let go since, all of it, is nobody's: its number may be another's. */
 static void ranges_inherit(void)
 {
 	for (uint32_t i = 0; i < ranges;) {
-		if (range[i].end == 0) {
+		struct range *r = &range[i];
+		if (r->end == 0 || !object_take_over(self.ledger, r->object, self.slot, r->generation)) {
 			range_remove(i);
 			continue;
 		}
-		range[i].taken = 0;
-		if (object_generation(range[i].object) == range[i].generation)
-			object_hold(self.ledger, range[i].object, self.slot);
+		r->taken = 0;
 		i++;
 	}
 }

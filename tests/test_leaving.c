@@ -17,6 +17,7 @@
 #define object_is_held step_is_held
 #define object_mark_removed step_mark_removed
 #define object_inherit step_inherit
+#define object_take_over step_take_over
 #define object_release step_release
 #define object_let_go step_let_go
 #define object_settle step_settle
@@ -257,6 +258,66 @@ Test(object_steps, one_that_is_handed_on_is_seen_in_one_of_the_two_places)
 			check_all_free();
 		}
 	cr_assert(handed >= 20, "only %d", handed);
+}
+
+static bool taken_over;
+
+static void child_takes_over(struct ledger *l)
+{
+	taken_over = step_take_over(l, 0, CHILD, 0);
+}
+
+/* Its parent had it to itself when it made the copy, and lets it go: the child has it paid, or knows
+ * that it has not. */
+Test(object_steps, what_a_child_takes_over_is_paid_for_or_not_its)
+{
+	int had = 0, missed = 0;
+	for (int n = 1, more = 1; more; n++) {
+		scene_set();
+		step_hold(shared, 0, PARENT);
+		step_drop(shared, 0, A);
+		step_drop(shared, 0, B);
+		taken_over = false;
+		interrupt(0, n, child_takes_over);
+		step_let_go(shared, PARENT, PARENT, 0);
+		more = was_interrupted(0);
+		if (!more)
+			child_takes_over(shared);
+		uint32_t pages = pages_of_object(0);
+		cr_assert(!taken_over || (pages == PAGES && OBJECT_KIND(shared->object[0].state) == OBJECT_FILE), "step %d", n);
+		cr_assert_eq(step_is_held_by(shared, 0, CHILD), taken_over, "step %d", n);
+		had += taken_over;
+		missed += !taken_over;
+		step_drop_all(shared, CHILD, CHILD);
+		check_all_free();
+	}
+	cr_assert(had >= 3 && missed >= 2, "had in %d, missed in %d", had, missed);
+}
+
+static void parent_lets_go_and_a_makes_one(struct ledger *l)
+{
+	step_let_go(l, PARENT, PARENT, 0);
+	found = (int)object_of(A);
+}
+
+Test(object_steps, a_child_that_is_slow_to_take_over_takes_not_what_is_in_its_place)
+{
+	for (int n = 1, more = 1; more; n++) {
+		scene_set();
+		step_hold(shared, 0, PARENT);
+		step_drop(shared, 0, A);
+		step_drop(shared, 0, B);
+		interrupt(0, n, parent_lets_go_and_a_makes_one);
+		taken_over = step_take_over(shared, 0, CHILD, 0);
+		more = was_interrupted(0);
+		bool is_first = OBJECT_GEN(shared->object[0].state) == 0;
+		cr_assert_eq(taken_over, is_first, "step %d", n);
+		cr_assert_eq(step_is_held_by(shared, 0, CHILD), taken_over, "step %d", n);
+		step_drop_all(shared, CHILD, CHILD);
+		step_drop_all(shared, PARENT, PARENT);
+		step_drop_all(shared, A, A);
+		check_all_free();
+	}
 }
 
 /* It was found, and free before that was known; then the finder was killed. */

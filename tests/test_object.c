@@ -16,6 +16,7 @@
 #define object_is_held slow_is_held
 #define object_mark_removed slow_mark_removed
 #define object_inherit slow_inherit
+#define object_take_over slow_take_over
 #define object_release slow_release
 #define object_let_go slow_let_go
 #define object_settle slow_settle
