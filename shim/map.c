@@ -37,13 +37,12 @@ struct mapping {
 	bool fills;	/* and its page faults make pages of the file */
 	struct behind behind;
 	uint64_t paid;	/* privately, for pages not charged before */
-	struct shared_claim claim;
-	struct shared_holding file;
+	struct shared_holding object;
 };
 
 static struct mapping mapping_ask(void *addr, size_t bytes, int prot, int flags, int fd, enum category category)
 {
-	struct mapping m = { .addr = (uintptr_t)addr, .file.object = LEDGER_OBJECTS,
+	struct mapping m = { .addr = (uintptr_t)addr, .object.object = LEDGER_OBJECTS,
 			     .fixed = (flags & MAP_FIXED) != 0, .fd = fd, .category = category };
 	behind_find(prot, flags, fd, &m.behind);
 	m.pages = pages_of(bytes) + m.behind.unit - 1;
@@ -64,11 +63,11 @@ static struct mapping mapping_ask(void *addr, size_t bytes, int prot, int flags,
 static enum refusal_reason file_pay(struct mapping *m)
 {
 	struct behind *b = &m->behind;
-	enum refusal_reason reason = shared_hold(OBJECT_FILE, b->dev, b->ino, b->pages, &m->file);
-	for (int looks = 0; reason == REASON_NONE && m->file.added != 0 && looks < LOOKS; looks++) {
+	enum refusal_reason reason = shared_hold(OBJECT_FILE, b->dev, b->ino, b->pages, &m->object);
+	for (int looks = 0; reason == REASON_NONE && m->object.added != 0 && looks < LOOKS; looks++) {
 		if (!behind_has_changed(m->fd, b))
 			break;
-		reason = shared_file_fit(b->dev, b->ino, b->pages, &m->file.added);
+		reason = shared_file_fit(b->dev, b->ino, b->pages, &m->object.added);
 	}
 	return reason;
 }
@@ -84,7 +83,7 @@ static enum refusal_reason price_pay(struct mapping *m)
 			m->paid = 0;
 		return reason;
 	case PRICE_OBJECT_ANON:
-		return shared_claim(m->pages, &m->claim);
+		return shared_hold(OBJECT_ANON, 0, 0, m->pages, &m->object);
 	case PRICE_OBJECT_FILE:
 		return file_pay(m);
 	case PRICE_REFUSED:
@@ -97,8 +96,7 @@ static enum refusal_reason price_pay(struct mapping *m)
 static void mapping_refund(const struct mapping *m)
 {
 	charge_give(m->paid, m->category);
-	shared_cancel(&m->claim);
-	shared_unhold(&m->file);
+	shared_unhold(&m->object);
 }
 
 static enum refusal_reason mapping_pay(struct mapping *m)
@@ -155,14 +153,9 @@ static int mapping_mark(struct mapping *m)
 	if (pagemap_clear(&marks, PAGEMAP_EXEMPT, m->addr, m->pages) != 0 || shared_is_anything_private())
 		replaced = shared_take(m->addr, m->pages);
 	int error = m->kind == PRICE_PRIVATE ? private_mark(m) : other_mark(m);
-	if (error == 0) {
-		if (m->claim.active) {
-			shared_publish(&m->claim, OBJECT_ANON, 0, 0);
-			m->file.object = m->claim.object;
-		}
-		shared_mapped(&(struct shared_range){ .addr = m->addr, .pages = m->pages, .object = m->file.object,
+	if (error == 0)
+		shared_mapped(&(struct shared_range){ .addr = m->addr, .pages = m->pages, .object = m->object.object,
 						      .is_private = m->fills });
-	}
 	shared_forget(replaced);
 	return error;
 }

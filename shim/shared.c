@@ -32,7 +32,8 @@ struct range {
 static struct range *range; /* RANGES of them, mapped at the first use */
 static uint32_t ranges, private_ranges;
 
-/* Objects with a range that the table had no room for: held until this process ends. */
+/* Objects with a range that the table had no room for, or of which nobody can tell whether a child
+ * has one: held until this process ends. */
 static uint64_t kept[LEDGER_OBJECTS / 64];
 
 /* A copy that nobody conceived must not act in the slot of whom it was copied from. */
@@ -152,12 +153,22 @@ static enum refusal_reason grow_locked(uint32_t o, uint64_t pages, uint64_t *ret
 	return object_grow(&g, o, pages, ret_added);
 }
 
+static int obtain_locked(enum object_kind kind, uint64_t key_a, uint64_t key_b)
+{
+	if (kind != OBJECT_ANON)
+		return object_obtain(self.ledger, self.slot, kind, key_a, key_b);
+	int o = object_claim(self.ledger, self.slot);
+	if (o >= 0)
+		object_publish(self.ledger, (uint32_t)o, kind, key_a, key_b);
+	return o;
+}
+
 static enum refusal_reason hold_locked(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
 				       uint32_t *ret_object, uint64_t *ret_added)
 {
 	if (!table_ready())
 		return REASON_TABLE;
-	int o = object_obtain(self.ledger, self.slot, kind, key_a, key_b);
+	int o = obtain_locked(kind, key_a, key_b);
 	if (o < 0)
 		return REASON_OBJECTS;
 	*ret_object = (uint32_t)o;
@@ -522,13 +533,16 @@ void shared_segment_removed(uint64_t shmid)
 	self_unlock(&lock);
 }
 
-/* What a thread of the parent had taken may stand here: it holds on. What one was only making does
- * not. Whose object the parent has let go since, all of it, is nobody's: its number may be another's. */
+/* What a thread of the parent had taken may stand here, and what one was making may be there: we hold
+ * on. Whose object the parent has let go since, all of it, is nobody's: its number may be another's. */
 static void ranges_inherit(void)
 {
 	for (uint32_t i = 0; i < ranges;) {
 		struct range *r = &range[i];
-		if (r->end == 0 || !object_take_over(self.ledger, r->object, self.slot, r->generation)) {
+		bool is_paid = object_take_over(self.ledger, r->object, self.slot, r->generation);
+		if (is_paid && r->end == 0)
+			kept[r->object / 64] |= 1ull << r->object % 64;
+		if (!is_paid || r->end == 0) {
 			range_remove(i);
 			continue;
 		}

@@ -8,7 +8,7 @@
 #include "include/ledger.h"
 #include "reserve/pagemap.h"
 
-/* An object that is being made: charged, but not yet known to anyone. */
+/* A segment that is being made: charged, but not yet known to anyone. */
 struct shared_claim {
 	bool active;
 	uint32_t object;
@@ -26,8 +26,8 @@ struct shared_holding {
 	uint64_t added;	 /* pages it grew by */
 };
 
-/* Holds the object of that kind and keys if the account has one, else charges a new one;
- * an object smaller than `pages` grows to it. REASON_NONE, or why not (nothing changed). Then
+/* Holds the object of that kind and keys if the account has one (of OBJECT_ANON it never has), else
+ * charges a new one; an object smaller than `pages` grows to it. REASON_NONE, or why not (nothing changed). Then
  * exactly one of shared_mapped and shared_unhold. */
 enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t key_b, uint64_t pages,
 				struct shared_holding *ret);
