@@ -2,6 +2,8 @@
 # make check: every proof, counted. Ends with "N passed, N failed"; 0 when none failed. What could
 # not be tested here is none of the two: "N skipped" stands in front of that.
 # Each part runs under a time limit of its own, so that a hang is a failure with a name.
+#
+#   tests/check.sh [structure|model|unit|stress|fuzz|probes|exact|programs]...     without any: all
 set -u
 cd "$(dirname "$0")/.."
 # Debian's own programs: a version manager in front of them is a program of its own.
@@ -67,49 +69,61 @@ bats_file() { # a bats file: TAP
 	[ "$bad" = 0 ] || { echo "  FAIL $name"; grep -A 12 -E '^not ok' "$log" | sed 's/^/       /'; tail -n 3 "$log"; }
 }
 
-section() { printf '%s\n' "$1"; }
+part_structure() {
+	for proof in rooms headers steps exports crashless man; do
+		one "$proof" "$MAKE" -s --no-print-directory $proof
+	done
+}
+part_model() {
+	one "model" timeout -k 5 100 tests/model/check.sh quick
+}
+part_unit() {
+	for t in "$BUILD"/tests/test_*; do
+		case $t in *.o | *.d) ;; *) unit "$t" ;; esac
+	done
+}
+part_stress() {
+	for t in "$BUILD"/tests/stress_*; do
+		case $t in
+		*.o | *.d) ;;
+		*/stress_broker) one "${t##*/}" timeout -k 5 60 "$t" 300 1 ;; # the whole: make check-programs
+		*) one "${t##*/}" timeout -k 5 60 "$t" ;;
+		esac
+	done
+}
+part_fuzz() {
+	for t in "$BUILD"/tests/fuzz_*; do
+		case $t in
+		*.o | *.d) ;;
+		*) one "${t##*/}" timeout -k 5 60 "$t" "tests/corpus/${t##*/fuzz_}" ;;
+		esac
+	done
+}
+part_probes() {
+	for t in "$BUILD"/tests/probes/*; do
+		case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 tests/probe.sh "$t" ;; esac
+	done
+}
+part_exact() {
+	one "exact" timeout -k 5 90 "$BUILD"/tests/exact/drive -n 12000 -b 800
+	# Sequences that found something once.
+	for seed in 53 149 926 948; do
+		one "exact $seed" timeout -k 5 60 "$BUILD"/tests/exact/drive -s $seed -n 1000 -b 0
+	done
+	for seed in 333 374; do
+		one "exact $seed with threads" timeout -k 5 60 "$BUILD"/tests/exact/drive -s $seed -n 0 -b 100
+	done
+}
+part_programs() {
+	for t in tests/*.bats; do
+		bats_file "$t"
+	done
+}
 
-section "structure"
-for proof in rooms headers steps exports crashless man; do
-	one "$proof" "$MAKE" -s --no-print-directory $proof
-done
-section "model"
-one "model" timeout -k 5 100 tests/model/check.sh quick
-section "unit"
-for t in "$BUILD"/tests/test_*; do
-	case $t in *.o | *.d) ;; *) unit "$t" ;; esac
-done
-section "stress"
-for t in "$BUILD"/tests/stress_*; do
-	case $t in
-	*.o | *.d) ;;
-	*/stress_broker) one "${t##*/}" timeout -k 5 60 "$t" 300 1 ;; # the whole: make check-programs
-	*) one "${t##*/}" timeout -k 5 60 "$t" ;;
-	esac
-done
-section "fuzz"
-for t in "$BUILD"/tests/fuzz_*; do
-	case $t in
-	*.o | *.d) ;;
-	*) one "${t##*/}" timeout -k 5 60 "$t" "tests/corpus/${t##*/fuzz_}" ;;
-	esac
-done
-section "probes"
-for t in "$BUILD"/tests/probes/*; do
-	case $t in *.o | *.d) ;; *) one "${t##*/}" timeout -k 5 60 tests/probe.sh "$t" ;; esac
-done
-section "exact"
-one "exact" timeout -k 5 90 "$BUILD"/tests/exact/drive -n 12000 -b 800
-# Sequences that found something once.
-for seed in 53 149 926 948; do
-	one "exact $seed" timeout -k 5 60 "$BUILD"/tests/exact/drive -s $seed -n 1000 -b 0
-done
-for seed in 333 374; do
-	one "exact $seed with threads" timeout -k 5 60 "$BUILD"/tests/exact/drive -s $seed -n 0 -b 100
-done
-section "programs"
-for t in tests/*.bats; do
-	bats_file "$t"
+for part in ${*:-structure model unit stress fuzz probes exact programs}; do
+	declare -F "part_$part" >/dev/null || { echo "$0: $part? one of those at its top" >&2; exit 2; }
+	echo "$part"
+	"part_$part"
 done
 
 echo "$skipped skipped"

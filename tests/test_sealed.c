@@ -9,7 +9,14 @@
 
 #include "daemon/killer/killer.h"
 
-TestSuite(sealed, .timeout = 30);
+static void begin(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	cr_skip_test("malloc is the sanitizer's");
+#endif
+}
+
+TestSuite(sealed, .init = begin, .timeout = 30);
 
 /* --- malloc, for the whole program, libc included: pages that are never given back --- */
 
