@@ -216,7 +216,7 @@ rule { action = kill }"
 	strace -f -qq -o "$work/strace" -p "$broker" 3>&- &
 	tracer=$!
 	started+=("$tracer")
-	sleep 0.3
+	wait_for grep -q "^TracerPid:[[:space:]]*$tracer$" "/proc/$broker/status"
 	hog 110 400
 	wait_for is_gone "$hog"
 	kill "$tracer"
