@@ -213,7 +213,8 @@ __attribute__((format(printf, 1, 2))) static void wrong_say(const char *format, 
 }
 
 /* What it may be charged at most. Beside threads that fork: what it grew to, as long as some child
- * held it. And what was written to a file is found when a call looks at it, done or not. */
+ * held it. And what was written to a file, or allocated beyond its end, before it was charged, is found
+ * when a call looks at it, done or not. */
 static uint64_t object_most(const struct thing *t)
 {
 	struct stat st;
@@ -222,7 +223,10 @@ static uint64_t object_most(const struct thing *t)
 		return INT64_MAX;
 	if (t->kind != THING_TMPFS || !t->written)
 		return most;
-	return t->fd < 0 || fstat(t->fd, &st) != 0 ? INT64_MAX : max_u64(most, pages_of((uint64_t)st.st_size));
+	if (t->fd < 0 || fstat(t->fd, &st) != 0)
+		return INT64_MAX;
+	uint64_t has = pages_of((uint64_t)st.st_blocks * 512); /* beyond its end, too */
+	return max_u64(most, max_u64(has, pages_of((uint64_t)st.st_size)));
 }
 
 static void object_check(const struct actor *a, uint32_t thing, struct account *account)
