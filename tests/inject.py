@@ -38,6 +38,14 @@ def account():
     return json.loads(out)["accounts"][0] if out else None
 
 
+def where(pid):
+    """What it waits for in the kernel, and by which call."""
+    try:
+        return " ".join(open(f"/proc/{pid}/{name}").read().strip() for name in ("wchan", "syscall", "cmdline"))
+    except OSError as error:
+        return str(error)
+
+
 def is_empty():
     a = account()
     return bool(a) and not a["damaged"] and not a["members"] and not a["used_bytes"] and not a["unseen_bytes"] and \
@@ -142,6 +150,7 @@ def start(server, number):
         if not wait_for(is_empty, 30):
             wrong = wrong or json.dumps(account())
             for member in (account() or {"members": []})["members"]:
+                wrong += f"\n    {member['pid']} stands in {where(member['pid'])}"
                 os.kill(member["pid"], signal.SIGKILL)
         return wrong, broker.growths(), account()["refusals"] > 0
 
