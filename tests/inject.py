@@ -46,6 +46,12 @@ def where(pid):
         return str(error)
 
 
+def said():
+    """What the server last said."""
+    with open(work + "/said", errors="replace") as f:
+        return "".join(f"\n    {line.rstrip()}" for line in f.readlines()[-12:])
+
+
 def is_empty():
     a = account()
     return bool(a) and not a["damaged"] and not a["members"] and not a["used_bytes"] and not a["unseen_bytes"] and \
@@ -82,7 +88,7 @@ class Redis:
     def __init__(self):
         self.at = work + "/redis.sock"
         self.command = ["redis-server", "--port", "0", "--unixsocket", self.at, "--save", "", "--dir", work,
-                        "--daemonize", "no", "--logfile", work + "/redis.log"]
+                        "--daemonize", "no"]
 
     def is_ready(self):
         try:
@@ -94,7 +100,7 @@ class Redis:
         except OSError:
             return False
 
-    stop = signal.SIGTERM
+    stops = [signal.SIGTERM]
 
 
 class Postgres:
@@ -125,30 +131,38 @@ class Postgres:
         except OSError:
             return False
 
-    stop = signal.SIGINT
+    # It is not killed: that would leave its segment of shared memory, which stays charged.
+    stops = [signal.SIGINT, signal.SIGQUIT]
+
+
+def end(process, stops):
+    for number in stops + [signal.SIGKILL]:
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            process.wait(10)
+            return
+        except subprocess.TimeoutExpired:
+            pass
 
 
 def start(server, number):
     """One start. What went wrong, or None; how many growths there were; was a refusal told?"""
     environment = dict(os.environ, SOLVENT_INJECT=str(number))
-    with Broker() as broker:
+    with Broker() as broker, open(work + "/said", "w") as heard:
         process = subprocess.Popen([build + "/solvent", "run", "--account", "x", "--no-summary", "--"] + server.command,
-                                   env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/")
+                                   env=environment, stdout=heard, stderr=heard, cwd="/")
         wait_for(lambda: process.poll() is not None or server.is_ready(), 20)
         wrong = None
         if process.poll() is None:
             audit = subprocess.run([build + "/solvent", "audit"], capture_output=True, text=True)
             if audit.returncode:
                 wrong = audit.stdout
-        if process.poll() is None:
-            process.send_signal(server.stop)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if not wait_for(is_empty, 30):
-            wrong = wrong or json.dumps(account())
+        end(process, server.stops)
+        # PostgreSQL's recovery waits a minute for a checkpointer that could not be started, and
+        # looks at nothing else (RequestCheckpoint in its checkpointer.c).
+        if not wait_for(is_empty, 75):
+            wrong = (wrong or json.dumps(account())) + said()
             for member in (account() or {"members": []})["members"]:
                 wrong += f"\n    {member['pid']} stands in {where(member['pid'])}"
                 os.kill(member["pid"], signal.SIGKILL)
