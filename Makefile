@@ -72,8 +72,9 @@ $(NAME) $(NAME)d lib$(NAME).so: %: $(BUILD)/% FORCE
 
 DAEMON_LIBS = -lconfuse -lcap-ng -lseccomp
 CLI_LIBS    = -ljansson -ldw
+# Bound at the start: who binds a name while memory is short reads tables that may be on disk.
 $(BUILD)/$(NAME)d: $(DAEMON) $(RESERVE)
-	$(Q)$(LINK) -o $@ $^ $(DAEMON_LIBS)
+	$(Q)$(LINK) -Wl,-z,relro,-z,now -o $@ $^ $(DAEMON_LIBS)
 $(BUILD)/$(NAME): $(CLI) $(RESERVE)
 	$(Q)$(LINK) -o $@ $^ $(CLI_LIBS)
 

@@ -85,9 +85,12 @@ void armour_hurry(bool hurry)
 
 /* --- pages that stay --- */
 
-/* What is used when memory is short: our own image with its tables, libc, the stack. */
+/* What is used when memory is short: our own image with its tables, libc, the stack. Not what comes
+ * before the text of an image: the dynamic linker's tables were for the start (-z now), and in libc
+ * they are a twelfth. */
 struct locking {
 	uintptr_t ours, libc; /* an address in each */
+	bool text;	      /* that of the image which is being read has been seen */
 	bool bss;	      /* what follows is our image's, without a name */
 	int pagemap;
 	int error;
@@ -131,9 +134,12 @@ static bool line_lock(void *context, const char *line)
 	uintptr_t known[2] = { l->ours, l->libc };
 	bool wanted = strcmp(path, "[stack]") == 0 || (path[0] == '\0' && l->bss);
 	for (int i = 0; i < 2; i++) {
-		if (known[i] >= start && known[i] < end)
+		if (known[i] >= start && known[i] < end) {
 			memcpy(l->file[i], path, sizeof path);
-		wanted |= l->file[i][0] != '\0' && strcmp(l->file[i], path) == 0;
+			l->text = false;
+		}
+		l->text |= mode[2] == 'x';
+		wanted |= l->text && l->file[i][0] != '\0' && strcmp(l->file[i], path) == 0;
 	}
 	/* Its bss is the mapping right behind the last one of our file. */
 	l->bss = l->file[0][0] != '\0' && strcmp(l->file[0], path) == 0;
