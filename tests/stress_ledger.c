@@ -57,17 +57,21 @@ static void count(uint32_t *what)
 /* A way to ask for pages: is there room? */
 typedef bool ask_fn(const struct gather *g, uint32_t pages);
 
-/* Who is refused early asks again until it is true: in the time that a sibling does not run it would
- * be told so a thousand times. */
+/* Early: refused, with room before and after. (After alone would be true of many a refusal that was
+ * right: a sibling has given pages back since.) Who is refused early asks again until it is true: in
+ * the time that a sibling does not run it would be told so a thousand times. */
 static bool is_granted(const struct gather *g, uint32_t pages, ask_fn *ask)
 {
-	for (bool early = false; !ask(g, pages); early = true) {
+	bool had_room, early = false;
+	while (had_room = has_room(pages), !ask(g, pages)) {
 		if (!has_room(pages)) {
 			count(&tally->refused);
 			return false;
 		}
-		if (!early)
+		if (had_room && !early) {
 			count(&tally->early);
+			early = true;
+		}
 		sched_yield();
 	}
 	count(&tally->granted);
