@@ -107,12 +107,15 @@ static void dying_strike(struct account *a)
 		a->member[s].life = MEMBER_NONE;
 }
 
-/* Must every slot be looked at? Deaths alone do not ask for it, unless one of the dead was a
- * parent: the newborn must be known before its embryos are given up. */
+#define DYING_FEW 8u /* of more, each is not worth a look at all slots: then these are looked at once */
+
+/* Was one of the dead a parent, or may one have been? Then the newborn must be known before its embryos
+ * are given up. */
 static bool parent_is_dying(const struct account *a)
 {
+	uint32_t n = 0;
 	for (uint32_t at = a->dying; at; at = a->member[at - 1].queue)
-		if (is_parent(a, at - 1))
+		if ((n++ == DYING_FEW && births_have_rung(a)) || is_parent(a, at - 1))
 			return true;
 	return false;
 }
@@ -159,13 +162,14 @@ void settle_empty(struct broker *b, struct account *a)
 		account_sweep(a);
 }
 
-static void account_settle(struct broker *b, struct account *a, bool look, bool inherited)
+/* Must every slot be looked at? Deaths alone do not ask for it; births do, where they are `awaited`. */
+static void account_settle(struct broker *b, struct account *a, bool awaited, bool inherited)
 {
 	if (a->damaged) {
 		dying_strike(a);
 		return;
 	}
-	if (look)
+	if (inherited || (awaited && births_are_due(a)) || parent_is_dying(a))
 		births_look(b, a, inherited); /* model: look */
 	if (!a->damaged)
 		orphans_place(b, a);
@@ -186,7 +190,7 @@ static void account_settle(struct broker *b, struct account *a, bool look, bool 
 
 void settle_account(struct broker *b, struct account *a, bool inherited)
 {
-	account_settle(b, a, inherited || (!a->damaged && (births_are_due(a) || parent_is_dying(a))), inherited);
+	account_settle(b, a, true, inherited);
 }
 
 void settle_all(struct broker *b)
@@ -203,7 +207,7 @@ void settle_deaths(struct broker *b)
 	for (uint32_t i = 0; i < b->places; i++) {
 		struct account *a = &b->account[i];
 		if (a->ledger && a->dying > 0)
-			account_settle(b, a, !a->damaged && parent_is_dying(a), false);
+			account_settle(b, a, false, false);
 	}
 }
 
