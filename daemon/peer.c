@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "daemon/broker.h"
 #include "daemon/proc.h"
+#include "daemon/process.h"
 #include "daemon/request.h"
 
 #ifndef SO_PEERPIDFD
@@ -148,24 +148,11 @@ static int pidfd_of_socket(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &n) == 0 ? pidfd : -errno;
 }
 
-/* Of whatever has the number now, if it began when the peer did. */
-static int pidfd_of_number(int32_t pid, uint64_t start_ticks)
-{
-	struct proc_stat st;
-	int pidfd = pidfd_open(pid, 0);
-	int error = pidfd < 0 ? -errno : proc_stat(pid, &st);
-	if (!error && st.start_ticks == start_ticks)
-		return pidfd;
-	if (pidfd >= 0)
-		close(pidfd);
-	return error ? error : -ESRCH;
-}
-
 int peer_pidfd(const struct peer *peer)
 {
 	if (peer->pid <= 0) /* of a pid namespace beside ours: nothing could be looked up */
 		return -ESRCH;
-	int pidfd = peer->start_ticks != 0 ? pidfd_of_number(peer->pid, peer->start_ticks) : pidfd_of_socket(peer->fd);
+	int pidfd = peer->start_ticks != 0 ? process_open(peer->pid, peer->start_ticks) : pidfd_of_socket(peer->fd);
 	/* The pidfd first and asked last: what was read between belongs to its process. */
 	if (pidfd >= 0 && !pidfd_is_gone(pidfd))
 		return pidfd;
