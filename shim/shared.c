@@ -569,13 +569,11 @@ static uint32_t object_anew(const struct object *before)
 {
 	uint64_t added, pages = PURSE_USED(purse_read(&before->purse));
 	enum object_kind kind = OBJECT_KIND(before->state);
-	uint32_t o = LEDGER_OBJECTS;
-	if (kind == OBJECT_FILE || kind == OBJECT_SYSV)
-		return hold_locked(kind, before->key_a, before->key_b, pages, &o, &added) == REASON_NONE ? o : LEDGER_OBJECTS;
-	if (claim_locked(pages, &o) != REASON_NONE)
-		return LEDGER_OBJECTS;
-	object_publish(self.ledger, o, OBJECT_ANON, 0, 0);
-	return o;
+	bool named = kind == OBJECT_FILE || kind == OBJECT_SYSV;
+	uint32_t o;
+	enum refusal_reason reason = hold_locked(named ? kind : OBJECT_ANON, named ? before->key_a : 0,
+						 named ? before->key_b : 0, pages, &o, &added);
+	return reason == REASON_NONE ? o : LEDGER_OBJECTS;
 }
 
 /* Objects of the ledger before, and what stands for them. */
