@@ -254,15 +254,21 @@ static void another_adds_as_much(void)
 	grow(1, 70, 30);
 }
 
-Test(object_race, what_two_add_at_the_last_moment_is_added_once)
+/* To 70 pages, of which `wanted` are added, while another does something. */
+static void grow_beside(void (*another)(void), uint64_t wanted)
 {
 	scene();
 	first = object_of(0, 9, 40);
-	before_it_comes = another_adds_as_much;
-	grow(0, 70, 0);
+	before_it_comes = another;
+	grow(0, 70, wanted);
 	cr_assert_eq(pages(), 70);
 	cr_assert_eq(ledger_used(l), 70);
 	free(l);
+}
+
+Test(object_race, what_two_add_at_the_last_moment_is_added_once)
+{
+	grow_beside(another_adds_as_much, 0);
 }
 
 static void another_adds_less(void)
@@ -273,12 +279,7 @@ static void another_adds_less(void)
 
 Test(object_race, who_wants_more_of_it_than_another_has_it)
 {
-	scene();
-	first = object_of(0, 9, 40);
-	before_it_comes = another_adds_less;
-	grow(0, 70, 20);
-	cr_assert_eq(pages(), 70);
-	free(l);
+	grow_beside(another_adds_less, 20);
 }
 
 static void a_third_relies_on_both(void)
