@@ -22,10 +22,9 @@ static struct {
 	void (*prepare)(void), (*parent)(void), (*child)(void);
 } jemalloc;
 
-/* What was decided before, for those who come after. Where two threads fork at once both write
- * the same. */
 static void before(void)
 {
+	/* For those who come after. Where two threads fork at once both write the same. */
 	self.forks_alone = __libc_single_threaded;
 	if (self.forks_alone)
 		return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* jemalloc draws the samples of its heap profile (MALLOC_CONF=prof:true) by a logarithm, and scales
  * them by an exponential. For these three functions every process would load libm: five mappings
- * that each fork copies, and a twentieth of the start of a small program. The processor has both
+ * that each fork copies, and some of the page faults at the start of a small program. The processor has both
  * (Intel SDM vol. 1, 8.3.7); they are as exact as a profile by samples can make use of. */
 #include <math.h>
 #include <stdint.h>
