@@ -102,3 +102,24 @@ void embryo_release(struct ledger *l, uint32_t parent, struct embryo e)
 	embryo_leave(l, parent);
 	CRASH_POINT(EMBRYO_RELEASED);
 }
+
+/* A bit in a slot that nobody is in would keep the object until the next of that slot ends. */
+static void slot_tidy(struct ledger *l, uint32_t parent, uint32_t s)
+{
+	__atomic_fetch_add(&l->slot[parent].embryos, 1, __ATOMIC_ACQ_REL);
+	if (slot_claim_this(l, s, SLOT_EMBRYO, parent))
+		embryo_release(l, parent, (struct embryo){ .slot = s });
+	else
+		embryo_leave(l, parent); /* that next one is there */
+}
+
+void embryo_hold(struct ledger *l, uint32_t parent, struct embryo e, uint32_t o)
+{
+	if (slot_read(l, e.slot) != SLOT_WORD(e.generation, parent + 1, SLOT_EMBRYO) || object_is_held_by(l, o, e.slot))
+		return; /* it has been copied, and has it or not */
+	object_hand_on(l, o, e.slot);
+	/* Seen again after the bit is set: who emptied the slot before did not see it. A child that has
+	 * adopted since may hold what it has not got until it ends: too much, never too little. */
+	if (SLOT_STATE(slot_read(l, e.slot)) == SLOT_FREE)
+		slot_tidy(l, parent, e.slot);
+}

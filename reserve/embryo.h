@@ -32,4 +32,8 @@ bool embryo_adopt(struct ledger *l, struct embryo e, uint32_t pages, int32_t pid
  * time? */
 bool embryo_bell_is_unheard(const struct ledger *l);
 
+/* The parent maps something of object `o` now, which it holds, and the copy may have the mapping: the
+ * embryo holds it, too, if it still is one. The child lets go of what it has not got. */
+void embryo_hold(struct ledger *l, uint32_t parent, struct embryo e, uint32_t o);
+
 void embryo_release(struct ledger *l, uint32_t parent, struct embryo e);

@@ -56,6 +56,8 @@ void top_raise(uint32_t *top, uint32_t n);
  * SLOT_EMBRYO owned by slot `owner`. The number of the slot, or -EAGAIN when all are
  * taken. Any number of claimers at once. */
 int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner);
+/* The same of slot `s`. False: it is not free. */
+bool slot_claim_this(struct ledger *l, uint32_t s, enum slot_state state, uint32_t owner);
 
 /* An embryo comes to life as `pid`. False when it is no longer an embryo of that
  * generation: the broker buried it, or somebody else adopted it. */
@@ -110,6 +112,8 @@ enum refusal_reason object_grow(const struct gather *g, uint32_t object, uint64_
  * another's. */
 bool object_mark_removed(struct ledger *l, uint32_t object, uint64_t word);
 
+/* Slot `to` holds it, too: a parent, who holds it, for its embryo. */
+void object_hand_on(struct ledger *l, uint32_t object, uint32_t to);
 /* Copies what slot `from` holds to `to`: a parent to its embryo. */
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to);
 

@@ -194,7 +194,7 @@ bool object_mark_removed(struct ledger *l, uint32_t o, uint64_t word)
 
 /* A look at the bits takes a while. Handed on and dropped meanwhile, it would be seen in neither
  * place. */
-static void object_hand_on(struct ledger *l, uint32_t o, uint32_t to)
+void object_hand_on(struct ledger *l, uint32_t o, uint32_t to)
 {
 	object_hold(l, o, to);
 	object_stay(l, o);

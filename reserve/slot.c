@@ -68,7 +68,7 @@ void top_raise(uint32_t *top, uint32_t n)
 		;
 }
 
-static bool slot_take(struct ledger *l, uint32_t s, enum slot_state state, uint32_t owner)
+bool slot_claim_this(struct ledger *l, uint32_t s, enum slot_state state, uint32_t owner)
 {
 	struct occupant nobody = occupant_read(l, s), next = { 0 };
 	if (SLOT_STATE(nobody.state) != SLOT_FREE)
@@ -86,7 +86,7 @@ int slot_claim(struct ledger *l, enum slot_state state, uint32_t owner)
 	uint32_t start = __atomic_load_n(&l->header.slot_hint, __ATOMIC_RELAXED);
 	for (uint32_t i = 0; i < LEDGER_SLOTS; i++) {
 		uint32_t s = (start + i) % LEDGER_SLOTS;
-		if (!slot_take(l, s, state, owner))
+		if (!slot_claim_this(l, s, state, owner))
 			continue;
 		CRASH_POINT(SLOT_CLAIMED);
 		__atomic_store_n(&l->header.slot_hint, s + 1, __ATOMIC_RELAXED);

@@ -123,6 +123,29 @@ static enum refusal_reason embryos_fund(uint64_t pages)
 	return reason;
 }
 
+void charge_window_enter(void)
+{
+	charge_enter();
+}
+
+void charge_window_leave(void)
+{
+	charge_end(0);
+}
+
+void charge_embryos_hold(uint32_t object)
+{
+	if (likely(__atomic_load_n(&self.forks, __ATOMIC_SEQ_CST) == 0))
+		return;
+	for (int i = 0; i < FORKS; i++) {
+		/* Acquire: pairs with charge_fork_cover. */
+		uint64_t entry = __atomic_load_n(&self.fork_embryo[i], __ATOMIC_ACQUIRE);
+		struct embryo e = { .slot = (uint32_t)entry - 1, .generation = (uint32_t)(entry >> 32) };
+		if (entry != 0)
+			embryo_hold(self.ledger, self.slot, e, object);
+	}
+}
+
 uint64_t charge_fork_begin(void)
 {
 	/* Sequentially consistent on both sides: a charge raises `mine`'s inflight and then

@@ -37,6 +37,15 @@ struct embryo;
 uint64_t charge_fork_begin(void);
 void charge_fork_cover(const struct embryo *e);
 void charge_fork_end(void);
+
+/* Between the two no fork of another thread begins to conceive; waits for those that do. Not under
+ * the slot lock. */
+void charge_window_enter(void);
+void charge_window_leave(void);
+/* In there, under the slot lock: of the object, which we hold, something is about to be mapped, and
+ * the copies that are due now may have it. */
+void charge_embryos_hold(uint32_t object);
+
 /* The constructor has joined: what was counted so far is shown in the slot. */
 void charge_categories_start(void);
 

@@ -44,6 +44,25 @@ static bool enter(struct self_lock *lock)
 	return self.state == SELF_MEMBER && self_lock(lock);
 }
 
+/* The same, to map something: a parent that conceives meanwhile would hold it for its child or not,
+ * and nobody could tell. */
+static bool enter_window(struct self_lock *lock)
+{
+	if (self.state == SELF_MEMBER && self_is_copy())
+		self_become_child(NULL);
+	charge_window_enter();
+	if (enter(lock))
+		return true;
+	charge_window_leave();
+	return false;
+}
+
+static void leave_window(struct self_lock *lock)
+{
+	self_unlock(lock);
+	charge_window_leave();
+}
+
 /* Why it could not enter, for whoever must be charged: we are nobody's member, or the lock was not to
  * be had. */
 static enum refusal_reason entry_denied(void)
@@ -195,9 +214,11 @@ static void let_go(uint32_t o)
 static void range_add(struct range r);
 static void range_remove(uint32_t i);
 
-/* From now on until its addresses are known, so that no other thread lets it go meanwhile. */
+/* From now on until its addresses are known, so that no other thread lets it go meanwhile; nor, where
+ * the mapping is copied as soon as it is there, and unmapped here, is it gone when the child looks. */
 static void making_add(uint32_t o)
 {
+	charge_embryos_hold(o);
 	range_add((struct range){ .object = (uint16_t)o, .generation = object_generation(o), .taken = TAKEN_MAKING });
 }
 
@@ -215,7 +236,7 @@ enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t 
 {
 	struct self_lock lock;
 	*ret = (struct shared_holding){ .object = LEDGER_OBJECTS };
-	if (!enter(&lock))
+	if (!enter_window(&lock))
 		return entry_denied();
 	uint32_t o = LEDGER_OBJECTS;
 	enum refusal_reason reason = hold_locked(kind, key_a, key_b, pages, &o, &ret->added);
@@ -225,7 +246,7 @@ enum refusal_reason shared_hold(enum object_kind kind, uint64_t key_a, uint64_t 
 		let_go(o);
 	if (reason == REASON_NONE)
 		ret->object = o;
-	self_unlock(&lock);
+	leave_window(&lock);
 	return reason;
 }
 
@@ -503,7 +524,7 @@ struct shared_holding shared_segment_hold(uint64_t shmid)
 {
 	struct shared_holding h = { .object = LEDGER_OBJECTS };
 	struct self_lock lock;
-	if (!enter(&lock))
+	if (!enter_window(&lock))
 		return h;
 	uint64_t word;
 	int o = segment_object(shmid, &word);
@@ -513,7 +534,7 @@ struct shared_holding shared_segment_hold(uint64_t shmid)
 		making_add((uint32_t)o);
 		h.object = (uint32_t)o;
 	}
-	self_unlock(&lock);
+	leave_window(&lock);
 	return h;
 }
 

@@ -16,6 +16,7 @@
 #define object_is_held_by step_is_held_by
 #define object_is_held step_is_held
 #define object_mark_removed step_mark_removed
+#define object_hand_on step_hand_on
 #define object_inherit step_inherit
 #define object_take_over step_take_over
 #define object_release step_release

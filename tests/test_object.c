@@ -15,6 +15,7 @@
 #define object_is_held_by slow_is_held_by
 #define object_is_held slow_is_held
 #define object_mark_removed slow_mark_removed
+#define object_hand_on slow_hand_on
 #define object_inherit slow_inherit
 #define object_take_over slow_take_over
 #define object_release slow_release

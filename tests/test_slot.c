@@ -7,6 +7,7 @@
 #include "tests/ledger_made.h"
 
 #define slot_claim crash_claim
+#define slot_claim_this crash_claim_this
 #define slot_adopt crash_adopt
 #define slot_name crash_name
 #define slot_turn crash_turn
