@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -18,6 +19,11 @@
 /* --- who goes last and runs first --- */
 
 #define NICE (-10)
+/* The shortest there is: who is woken goes before one with a longer slice, which else may use up its
+ * own first, 3 ms (kernel/sched/fair.c:wakeup_preempt_fair, PREEMPT_SHORT; Linux 6.12, before that it is
+ * not looked at). */
+#define SLICE_NS (100 * 1000)
+#define SCHED_FLAG_RESET_ON_FORK 1u /* linux/sched.h, which libc's does not go with */
 #define ADJ "-1000" /* the kernel's killer never takes it */
 #define ADJ_USUAL "0"
 
@@ -50,10 +56,31 @@ static int score_lower(void)
 	return error && score_is_low() ? 0 : error;
 }
 
+/* Among everybody, and with that slice; 0 is the usual one. libc has no sched_setattr(2). */
+static int fair_share(uint64_t slice_ns, uint64_t flags)
+{
+	struct {
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} attr = { .size = sizeof attr, .policy = SCHED_OTHER, .flags = flags, .nice = getpriority(PRIO_PROCESS, 0),
+		   .runtime = slice_ns };
+	return syscall(SYS_sched_setattr, 0, &attr, 0) == 0 ? 0 : errno;
+}
+
+static bool share_is_fair(void)
+{
+	return sched_getscheduler(0) == SCHED_OTHER; /* a service manager may have said otherwise */
+}
+
 void armour_raise(void)
 {
 	bool low = getpriority(PRIO_PROCESS, 0) > NICE;
 	nice_denied = low && setpriority(PRIO_PROCESS, 0, NICE) != 0 ? errno : 0;
+	if (share_is_fair())
+		fair_share(SLICE_NS, 0);
 	score_denied = score_lower();
 }
 
@@ -61,6 +88,8 @@ void armour_leave(void)
 {
 	if (getpriority(PRIO_PROCESS, 0) < 0)
 		setpriority(PRIO_PROCESS, 0, 0);
+	if (share_is_fair())
+		fair_share(0, 0);
 	if (score_is_low())
 		score_write(ADJ_USUAL);
 }
@@ -77,9 +106,11 @@ void armour_say(void)
 
 void armour_hurry(bool hurry)
 {
-	struct sched_param p = { .sched_priority = hurry ? 1 : 0 };
+	struct sched_param first = { .sched_priority = 1 };
 	/* Where it is denied, the priority is what it is. */
-	if (sched_setscheduler(0, (hurry ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p) != 0)
+	if (!hurry)
+		fair_share(SLICE_NS, SCHED_FLAG_RESET_ON_FORK);
+	else if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first) != 0)
 		errno = 0;
 }
 

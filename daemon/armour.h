@@ -5,7 +5,7 @@
 
 #include "include/base.h"
 
-/* Priority and oom_score_adj, while we have the privileges for it; and what was denied. */
+/* Priority, slice and oom_score_adj, while we have the privileges for it; and what was denied. */
 void armour_raise(void);
 void armour_say(void);
 

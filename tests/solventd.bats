@@ -300,6 +300,14 @@ has_open() {
 	     END { exit !seen || locked }' "/proc/$broker/smaps"
 }
 
+@test "the broker has the shortest slice, so that it runs as soon as it is asked" {
+	[ "$(printf '%s\n' 6.12 "$(uname -r)" | sort -V | head -n 1)" = 6.12 ] || skip "this kernel has no slices"
+	broker
+	slice=$(awk '/^se\.slice/ { print $3 }' "/proc/$broker/sched") || slice=
+	[ -n "$slice" ] || skip "this kernel does not tell"
+	[ "$slice" = 100000 ]
+}
+
 @test "a broker that is killed is succeeded by one that knows the members" {
 	broker
 	member a 1000
