@@ -95,24 +95,27 @@ static enum status join_renewed(struct broker *b, struct account *a, struct memb
 	return STATUS_OK;
 }
 
-static enum status join_fresh(struct broker *b, struct account *a, const struct peer *peer, struct reply *r)
+static int pidfd_take(int *pidfd)
+{
+	int taken = *pidfd;
+	*pidfd = -1;
+	return taken;
+}
+
+static enum status join_fresh(struct broker *b, struct account *a, const struct peer *peer, int *pidfd,
+			      struct reply *r)
 {
 	if (!registry_has_room(&b->registry))
 		return STATUS_FULL;
-	int pidfd = peer_pidfd(peer);
-	if (pidfd < 0)
-		return absence(pidfd);
 	int s = registry_claim(b, a, SLOT_LIVE);
-	if (s < 0) {
-		close(pidfd);
+	if (s < 0)
 		return a->damaged ? STATUS_DAMAGED : STATUS_FULL;
-	}
 	CRASH_POINT(JOIN_CLAIMED);
 	__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
 	CRASH_POINT(JOIN_NAMED);
 	foreign_mark(a, (uint32_t)s, peer->pid);
 	births_enter(b, a, (uint32_t)s, slot_read(a->ledger, (uint32_t)s), peer->pid, peer->uid,
-		     pidfd);
+		     pidfd_take(pidfd));
 	CRASH_POINT(JOIN_ENTERED);
 	__atomic_fetch_add(&a->ledger->header.joins, 1, __ATOMIC_RELAXED);
 	b->joined++;
@@ -141,22 +144,36 @@ static bool is_renewed(struct broker *b, struct account *a, struct member *m)
 
 /* The slot of a child that called execve before anybody had looked at it. The pid is the
  * peer's own, by the kernel's word; that it may be here is shown like everybody's. */
-static struct member *unentered_find(struct broker *b, struct account *a, const struct peer *peer)
+static struct member *unentered_find(struct broker *b, struct account *a, const struct peer *peer, int *pidfd)
 {
 	struct proc_stat st;
-	bool believed = is_admitted(b, a, peer) ||
-			(proc_stat(peer->pid, &st) == 0 && registry_find(b, a, st.parent));
+	/* Where no births are due nobody is unentered. */
+	bool believed = births_are_due(a) && (is_admitted(b, a, peer) ||
+					      (proc_stat(peer->pid, &st) == 0 && registry_find(b, a, st.parent)));
 	for (uint32_t s = 0; believed && s < ledger_slots(a->ledger); s++) {
 		uint64_t word = slot_read(a->ledger, s);
 		if (SLOT_STATE(word) != SLOT_LIVE || member_is_known(a, s) || births_pid(a, s, word) != peer->pid)
 			continue;
-		int pidfd = peer_pidfd(peer);
-		if (pidfd < 0)
-			return NULL;
-		births_enter(b, a, s, word, peer->pid, peer->uid, pidfd);
+		births_enter(b, a, s, word, peer->pid, peer->uid, pidfd_take(pidfd));
 		return &a->member[s];
 	}
 	return NULL;
+}
+
+/* `pidfd`: of the peer; -1 afterwards if it was kept. */
+static enum status join_account(struct broker *b, struct account *a, const struct peer *peer, int *pidfd,
+				struct reply *r)
+{
+	struct member *m = registry_find(b, a, peer->pid);
+	if (!m)
+		m = unentered_find(b, a, peer, pidfd);
+	if (m && is_renewed(b, a, m))
+		return join_renewed(b, a, m, r);
+	if (a->damaged)
+		return STATUS_DAMAGED;
+	if (a->retired)
+		return STATUS_NO_ACCOUNT;
+	return is_admitted(b, a, peer) ? join_fresh(b, a, peer, pidfd, r) : STATUS_NOT_ALLOWED;
 }
 
 enum status join(struct broker *b, const struct peer *peer, const char *name, struct reply *r)
@@ -169,19 +186,13 @@ enum status join(struct broker *b, const struct peer *peer, const char *name, st
 	settle_all(b);
 	if (!damage_absent(b, a))
 		return STATUS_DAMAGED;
-	int error = peer_check(peer); /* before anything is found by its number */
-	if (error)
-		return absence(error);
-	struct member *m = registry_find(b, a, peer->pid);
-	if (!m)
-		m = unentered_find(b, a, peer);
-	if (m && is_renewed(b, a, m))
-		return join_renewed(b, a, m, r);
-	if (a->damaged)
-		return STATUS_DAMAGED;
-	if (a->retired)
-		return STATUS_NO_ACCOUNT;
-	return is_admitted(b, a, peer) ? join_fresh(b, a, peer, r) : STATUS_NOT_ALLOWED;
+	int pidfd = peer_pidfd(peer); /* before anything is found by its number */
+	if (pidfd < 0)
+		return absence(pidfd);
+	enum status status = join_account(b, a, peer, &pidfd, r);
+	if (pidfd >= 0)
+		close(pidfd);
+	return status;
 }
 
 /* The name is the peer's: what is not fit to print is not printed. */
