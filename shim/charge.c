@@ -97,16 +97,24 @@ static void charge_enter(void)
 		;
 }
 
-static enum refusal_reason embryo_fund(const struct gather *g, uint64_t entry, uint64_t pages)
+/* The embryo of entry `i`; false: there is none. */
+static bool embryo_at(int i, struct embryo *ret)
 {
-	uint32_t slot = (uint32_t)entry - 1;
-	if (entry == 0 || SLOT_GEN(slot_read(g->ledger, slot)) != entry >> 32)
+	/* Acquire: pairs with charge_fork_cover. */
+	uint64_t entry = __atomic_load_n(&self.fork_embryo[i], __ATOMIC_ACQUIRE);
+	*ret = (struct embryo){ .slot = (uint32_t)entry - 1, .generation = (uint32_t)(entry >> 32) };
+	return entry != 0;
+}
+
+static enum refusal_reason embryo_fund(const struct gather *g, struct embryo e, uint64_t pages)
+{
+	if (SLOT_GEN(slot_read(g->ledger, e.slot)) != e.generation)
 		return REASON_NONE;
-	enum refusal_reason reason = gather_fund(g, slot, pages); /* model: paid_more */
+	enum refusal_reason reason = gather_fund(g, e.slot, pages); /* model: paid_more */
 	/* The child may have died and been reaped since; nobody would find these pages in
 	 * an empty slot. (transfer_return leaves an embryo alone.) */
-	if (SLOT_STATE(slot_read(g->ledger, slot)) == SLOT_FREE)
-		transfer_return(g->ledger, g->slot, slot, PAGES_MAX);
+	if (SLOT_STATE(slot_read(g->ledger, e.slot)) == SLOT_FREE)
+		transfer_return(g->ledger, g->slot, e.slot, PAGES_MAX);
 	return reason;
 }
 
@@ -116,9 +124,11 @@ static enum refusal_reason embryos_fund(uint64_t pages)
 	if (!self_lock(&lock))
 		return REASON_BROKER;
 	struct gather g = self_gather();
+	struct embryo e;
 	enum refusal_reason reason = REASON_NONE;
 	for (int i = 0; i < FORKS && reason == REASON_NONE; i++)
-		reason = embryo_fund(&g, __atomic_load_n(&self.fork_embryo[i], __ATOMIC_ACQUIRE), pages);
+		if (embryo_at(i, &e))
+			reason = embryo_fund(&g, e, pages);
 	self_unlock(&lock);
 	return reason;
 }
@@ -137,13 +147,10 @@ void charge_embryos_hold(uint32_t object)
 {
 	if (likely(__atomic_load_n(&self.forks, __ATOMIC_SEQ_CST) == 0))
 		return;
-	for (int i = 0; i < FORKS; i++) {
-		/* Acquire: pairs with charge_fork_cover. */
-		uint64_t entry = __atomic_load_n(&self.fork_embryo[i], __ATOMIC_ACQUIRE);
-		struct embryo e = { .slot = (uint32_t)entry - 1, .generation = (uint32_t)(entry >> 32) };
-		if (entry != 0)
+	struct embryo e;
+	for (int i = 0; i < FORKS; i++)
+		if (embryo_at(i, &e))
 			embryo_hold(self.ledger, self.slot, e, object);
-	}
 }
 
 uint64_t charge_fork_begin(void)

@@ -37,21 +37,30 @@ static uint32_t ranges, private_ranges;
 static uint64_t kept[LEDGER_OBJECTS / 64];
 
 /* A copy that nobody conceived must not act in the slot of whom it was copied from. */
-static bool enter(struct self_lock *lock)
+static void copy_settle(void)
 {
 	if (self.state == SELF_MEMBER && self_is_copy())
 		self_become_child(NULL);
+}
+
+static bool member_lock(struct self_lock *lock)
+{
 	return self.state == SELF_MEMBER && self_lock(lock);
+}
+
+static bool enter(struct self_lock *lock)
+{
+	copy_settle();
+	return member_lock(lock);
 }
 
 /* The same, to map something: a parent that conceives meanwhile would hold it for its child or not,
  * and nobody could tell. */
 static bool enter_window(struct self_lock *lock)
 {
-	if (self.state == SELF_MEMBER && self_is_copy())
-		self_become_child(NULL);
+	copy_settle();
 	charge_window_enter();
-	if (enter(lock))
+	if (member_lock(lock))
 		return true;
 	charge_window_leave();
 	return false;

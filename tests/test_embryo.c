@@ -153,8 +153,7 @@ Test(embryo, holds_what_its_parent_maps_before_the_copy)
 	cr_assert(object_is_held_by(l, o, e.slot));
 	object_let_go(l, PARENT, PARENT, o);
 	cr_assert(is_there(o));
-	struct gather g = as(PARENT);
-	embryo_release(l, g.slot, e);
+	embryo_release(l, PARENT, e);
 	cr_assert(!is_there(o));
 	cr_assert_eq(l->slot[PARENT].embryos, 0);
 	free(l);
