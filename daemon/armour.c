@@ -56,8 +56,9 @@ static int score_lower(void)
 	return error && score_is_low() ? 0 : error;
 }
 
-/* Among everybody, and with that slice; 0 is the usual one. libc has no sched_setattr(2). */
-static int fair_share(uint64_t slice_ns, uint64_t flags)
+/* Among everybody, and with that slice; 0 is the usual one. Where it is denied, it is what it is. libc
+ * has no sched_setattr(2). */
+static void fair_share(uint64_t slice_ns, uint64_t flags)
 {
 	struct {
 		uint32_t size, policy;
@@ -67,7 +68,8 @@ static int fair_share(uint64_t slice_ns, uint64_t flags)
 		uint64_t runtime, deadline, period;
 	} attr = { .size = sizeof attr, .policy = SCHED_OTHER, .flags = flags, .nice = getpriority(PRIO_PROCESS, 0),
 		   .runtime = slice_ns };
-	return syscall(SYS_sched_setattr, 0, &attr, 0) == 0 ? 0 : errno;
+	if (syscall(SYS_sched_setattr, 0, &attr, 0) != 0)
+		errno = 0;
 }
 
 static bool share_is_fair(void)
