@@ -40,6 +40,7 @@ struct member {
 	bool has_left;     /* it does not map the ledger any more, when last looked at */
 	uint32_t unseen;   /* pages charged for it by the broker */
 	uint32_t drift;    /* pages that should be, and the account cannot pay */
+	uint32_t found;    /* what the last count found of it; more than both: it is looked at again */
 	int64_t apart;     /* the kernel's quick count less its own charge, when counted */
 	uint64_t count_ns; /* not counted again before */
 

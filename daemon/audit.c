@@ -118,6 +118,42 @@ static bool member_count(struct broker *b, struct account *a, uint32_t s, int64_
 
 /* --- one member --- */
 
+/* What it should be charged for, by the last count. */
+static uint64_t owed(const struct member *m)
+{
+	return (uint64_t)m->unseen + m->drift;
+}
+
+/* The last count found more than is believed. */
+static bool is_doubted(const struct member *m)
+{
+	return m->found > owed(m);
+}
+
+/* What the loader maps by itself is charged when it is back (shim/module.c), or is gone again because
+ * it is too much. So more is believed as far as the count before this one found it, too. */
+static void found_charge(struct broker *b, struct account *a, uint32_t s, uint64_t pages)
+{
+	struct member *m = &a->member[s];
+	uint32_t found = (uint32_t)min_u64(pages, PAGES_MAX), before = m->found;
+	m->found = found;
+	unseen_set(b, a, s, (uint32_t)min_u64(found, max_u64(before, owed(m))));
+}
+
+/* Not counted: what the difference has grown by is what came past the doors. */
+static void large_suspect(struct broker *b, struct account *a, uint32_t s, const struct look *look)
+{
+	struct member *m = &a->member[s];
+	int64_t more = m->counted ? larger(0, look->low - m->apart) : 0;
+	uint64_t before = owed(m);
+	found_charge(b, a, s, before + (uint64_t)more);
+	if (is_doubted(m))
+		m->apart += (int64_t)(owed(m) - before); /* the rest is more the next time, too */
+	else
+		m->apart = more > 0 ? look->low : look->high;
+	m->counted = true;
+}
+
 /* Something came past the doors, or looks like it. */
 static void member_suspect(struct broker *b, struct account *a, uint32_t s, const struct look *look)
 {
@@ -125,17 +161,14 @@ static void member_suspect(struct broker *b, struct account *a, uint32_t s, cons
 	struct look now;
 	int64_t excess;
 	if (look->resident > AUDIT_LARGE_PAGES) {
-		if (m->counted && look->low > m->apart)
-			unseen_set(b, a, s, (uint32_t)min_u64(m->unseen + (uint64_t)(look->low - m->apart), PAGES_MAX));
-		m->apart = m->counted && look->low > m->apart ? look->low : look->high;
-		m->counted = true;
+		large_suspect(b, a, s, look);
 		return;
 	}
 	if (!count_is_due(b, m) || !look_once(a, s, &now) || !member_count(b, a, s, &excess))
 		return;
 	m->apart = now.low;
 	m->counted = true;
-	unseen_set(b, a, s, (uint32_t)min_u64((uint64_t)excess, PAGES_MAX));
+	found_charge(b, a, s, (uint64_t)excess);
 }
 
 /* It was not counted yet, and its turn has not come. As long as it holds still there is nothing
@@ -156,16 +189,16 @@ static void attached_audit(struct broker *b, struct account *a, uint32_t s)
 	struct look look;
 	if (!look_once(a, s, &look) || can_wait(b, m, &look))
 		return;
-	if (m->counted && look.low == m->apart && m->drift == 0 && !m->has_left) {
+	if (m->counted && look.low == m->apart && m->drift == 0 && !is_doubted(m) && !m->has_left) {
 		m->quiet += m->quiet < AUDIT_QUIETER;
 		return;
 	}
 	m->quiet = 0;
 	if (unattached_turn(b, a, s) || !look_well(a, s, &look))
 		return;
-	if (m->counted && look.high < m->apart && m->unseen == 0)
+	if (m->counted && look.high < m->apart && m->unseen == 0 && !is_doubted(m))
 		m->apart = look.high; /* less is writable: nothing to find */
-	else if (!m->counted || look.low > m->apart || look.high < m->apart || m->drift != 0)
+	else if (!m->counted || look.low > m->apart || look.high < m->apart || m->drift != 0 || is_doubted(m))
 		member_suspect(b, a, s, &look);
 }
 

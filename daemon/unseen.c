@@ -160,7 +160,7 @@ void unseen_forget(struct broker *b, struct account *a, uint32_t s)
 	if (!m->unattached)
 		unseen_set(b, a, s, 0);
 	a->drift -= m->drift;
-	m->unseen = m->drift = 0;
+	m->unseen = m->drift = m->found = 0;
 	if (!a->damaged)
 		figures_write(a, s);
 }
@@ -194,7 +194,7 @@ void unseen_hand_over(struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
 	a->drift -= m->drift;
-	m->unseen = m->drift = 0;
+	m->unseen = m->drift = m->found = 0;
 	m->unattached = m->counted = m->looked_at = false;
 	figures_write(a, s);
 }
