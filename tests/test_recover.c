@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A broker that takes over from one that was killed, and ledgers that were written over. */
-#include "tests/broker_fixture.h"
+#include "tests/broker_next.h"
 
-#include "daemon/recover.h"
 #include "daemon/state.h"
 #include "reserve/transfer.h"
 
 #define CONFIG "pool { limit = 100M } account a { limit = 64M guarantee = 8M } account b { limit = 64M guarantee = 4M }"
-
-static struct broker next; /* the one that comes after */
 
 static void begin(void)
 {
@@ -16,43 +13,6 @@ static void begin(void)
 }
 
 TestSuite(recover, .timeout = 30, .init = begin);
-
-/* What a keeper would hand on: descriptors of the same memfds. */
-static struct kept keep(void)
-{
-	struct kept k = { .books = dup(b.books_fd), .keeper = -1 };
-	for (uint32_t i = 0; i < BOOKS_ACCOUNTS; i++)
-		if (b.account[i].ledger)
-			k.ledger[k.ledgers++] = dup(b.account[i].fd);
-	return k;
-}
-
-/* The next broker, with `text` as its configuration, when `b` has been killed. */
-static void take_over(const char *text)
-{
-	struct kept k = keep();
-	cr_assert(broker_init(&next) == 0);
-	audit_stop(&next);
-	recover(&next, &k);
-	cr_assert(broker_configure(&next, config_of(text)) == 0);
-	next.now_ns = clock_ns(CLOCK_MONOTONIC);
-}
-
-static void next_turn(void)
-{
-	next.now_ns = clock_ns(CLOCK_MONOTONIC);
-	registry_hear(&next);
-	settle_all(&next);
-	broker_tick(&next);
-}
-
-static void next_turns_ms(int ms)
-{
-	for (int i = 0; i < ms; i++) {
-		next_turn();
-		pause_ms(1);
-	}
-}
 
 static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
 {
@@ -76,13 +36,6 @@ static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
 static uint32_t next_used(const char *name)
 {
 	return PURSE_USED(purse_read(&broker_find(&next, name)->ledger->header.purse));
-}
-
-static void end_next(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	next_turn();
 }
 
 Test(recover, finds_the_same_used_and_the_same_members)

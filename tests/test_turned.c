@@ -3,9 +3,9 @@
  * take it for a program without a shim: what it does at any moment of that. The member is a process
  * of its own; at each stop of daemon/unattached.c it has a turn, and at a crash point the broker may end. */
 #include <setjmp.h>
+#include <string.h>
 #include <sys/prctl.h>
 
-#include "daemon/recover.h"
 #include "daemon/settle.h"
 #include "reserve/embryo.h"
 #include "reserve/ledger.h"
@@ -44,7 +44,7 @@ bool turned_turn(struct broker *, struct account *, uint32_t s);
 bool turned_resume(struct broker *, struct account *, uint32_t s);
 #include "daemon/unattached.c"
 
-#include "tests/broker_fixture.h"
+#include "tests/broker_next.h"
 
 #define CONFIG "account a { limit = 1G guarantee = 64M }"
 
@@ -227,28 +227,11 @@ Test(turned, who_maps_after_it_was_looked_at_again_is_late)
 
 /* --- the broker is killed when it has turned the slot --- */
 
-static struct broker next;
-
-static struct account *take_over(void)
+static struct account *account_taken_over(void)
 {
-	struct kept k = { .books = dup(b.books_fd), .keeper = -1, .ledgers = 1, .ledger = { dup(account("a")->fd) } };
 	ledgers_leave();
-	cr_assert(broker_init(&next) == 0);
-	audit_stop(&next);
-	next.now_ns = clock_ns(CLOCK_MONOTONIC);
-	recover(&next, &k);
-	cr_assert(broker_configure(&next, config_of(CONFIG)) == 0);
+	take_over(CONFIG);
 	return broker_find(&next, "a");
-}
-
-static void next_turns_ms(int ms)
-{
-	for (int i = 0; i < ms; i++, pause_ms(1)) {
-		next.now_ns = clock_ns(CLOCK_MONOTONIC);
-		registry_hear(&next);
-		settle_all(&next);
-		broker_tick(&next);
-	}
 }
 
 static void broker_dies(uint32_t s, int stop_n)
@@ -266,7 +249,7 @@ Test(turned, the_next_broker_sees_that_it_is_attached)
 	uint32_t s = member_make(false);
 	broker_dies(s, 1);
 	cr_assert_eq(answered, '+');
-	struct account *a = take_over();
+	struct account *a = account_taken_over();
 	cr_assert(a->member[s].life == MEMBER_WATCHED && !a->member[s].unattached);
 	cr_assert_eq(SLOT_STATE(slot_read(a->ledger, s)), SLOT_LIVE);
 	cr_assert(order('c') == '+');
@@ -281,7 +264,7 @@ Test(turned, the_next_broker_settles_what_it_left_open)
 	uint32_t s = member_make(true), e = embryo_next(account("a")->ledger, s, 0);
 	cr_assert(e < LEDGER_SLOTS && in_flight(account("a")->ledger) == MORE);
 	broker_dies(s, 0);
-	struct account *a = take_over();
+	struct account *a = account_taken_over();
 	cr_assert(a->member[s].life == MEMBER_WATCHED && a->member[s].unattached);
 	cr_assert_eq(a->ledger->slot[s].flags & SLOT_TURNED, 0);
 	until(SLOT_STATE(slot_read(a->ledger, e)) == SLOT_FREE, next_turns_ms);
