@@ -27,13 +27,13 @@ static uint32_t dying_take(struct account *a)
 
 /* A child that the walk through /proc did not reach may adopt its slot this instant. Who
  * moves the slot out of the embryo state first has it; an embryo given up that is live now
- * was the child's already. */
+ * was the child's already. It is nobody's then, whoever was named in it: were we killed before it is
+ * reaped, he may be in another slot, and the next broker would find him in two. */
 static bool embryo_seize(struct account *a, uint32_t s, uint64_t word)
 {
-	int32_t pid = __atomic_load_n(&a->ledger->slot[s].pid, __ATOMIC_RELAXED);
 	if (SLOT_STATE(word) != SLOT_EMBRYO)
 		return !a->member[s].embryo;
-	return slot_adopt(a->ledger, s, SLOT_GEN(word), pid);
+	return slot_adopt(a->ledger, s, SLOT_GEN(word), -1);
 }
 
 /* Its embryos, when no thread of it is left to give birth: what is not born is an orphan;

@@ -120,7 +120,7 @@ struct slot {
 
 	/* line 2: identity. The broker on join; parent or child on fork, same values. */
 	_Alignas(64) uint64_t state;
-	int32_t pid; /* 0: not known yet; -1: born, and its parent could not say */
+	int32_t pid; /* 0: not known yet; -1: born, and its parent could not say; or live, and given up */
 	uint32_t flags;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat, 0 while unknown; by the broker */
 	uint32_t uid;         /* by the broker */

@@ -38,6 +38,7 @@ ci    share-broker      share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BR
 ci    fork-3            fork      SLOTS=3 BROKER_DEATHS=0
 ci    fork-exec         fork      SLOTS=2 BROKER_DEATHS=0 EXEC
 ci    fork-broker       fork      SLOTS=2 BROKER_DEATHS=1
+ci    fork-anew         fork      SLOTS=3 BROKER_DEATHS=1 ANEW
 ci    transfers-3       transfers SLOTS=3 MOVES=1 IMAGES=0 BROKER_DEATHS=0
 ci    fork-3-slack      fork      SLOTS=3 BROKER_DEATHS=0 SLACK
 ci    fork-window       fork      SLOTS=2 BROKER_DEATHS=0 WINDOW
@@ -84,6 +85,7 @@ ci    PUBLISHES_THE_DEAD           offer     MEMBERS=2 HOLDS=1 DEATHS=1
 ci    INHERITS_QUIETLY             share     START=2 HOLDS0=0 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    LEAVES_BEFORE_IT_RINGS       fork      SLOTS=2 BROKER_DEATHS=0
 ci    REAPS_WHAT_IS_ADOPTED        fork      SLOTS=2 BROKER_DEATHS=0
+ci    SEIZES_BY_NAME               fork      SLOTS=3 BROKER_DEATHS=1 ANEW
 ci    LEAVES_STRAYS                fork      SLOTS=2 BROKER_DEATHS=0 WINDOW
 ci    SWEEP_COUNTS_ANEW            fork      SLOTS=2 BROKER_DEATHS=1
 ci    EXEC_FORGETS_THE_BORN        fork      SLOTS=2 BROKER_DEATHS=0 EXEC

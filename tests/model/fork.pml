@@ -3,7 +3,8 @@
  * it; process 3 is a member from the beginning where there are three slots, or joins when it
  * likes, and charges two pages, sweeping for them. Each may be killed anywhere. With -DWINDOW a
  * second thread of process 1 goes on paying for the child (shim/charge.c); with -DEXEC
- * process 1 may call execve anywhere, once, instead of being killed.
+ * process 1 may call execve anywhere, once, instead of being killed; with -DANEW process 2 joins
+ * instead of adopting (shim/self.c, where it cannot say its pid), and there is no process 3.
  *
  * The broker is daemon/{births,orphans,settle,join}.c as far as that decides what happens to
  * a slot: who is watched, doubted, an orphan or dying, and in which order they are reaped.
@@ -68,7 +69,11 @@ proctype process(byte who)
 	mortal = 1;
 	if
 	:: who == PARENT -> goto conceive
+#ifdef ANEW
+	:: who == CHILD && kernel[CHILD] == RUNS -> goto joins
+#else
 	:: who == CHILD && kernel[CHILD] == RUNS -> goto adopt
+#endif
 	:: who == CHILD && kernel[CHILD] == GONE -> goto end
 	:: who == STRANGER && slot[1].number == STRANGER -> me = 1; goto take
 	:: who == STRANGER && slot[1].number != STRANGER -> goto joins
@@ -238,6 +243,8 @@ typedef member_t {
 	bit guessed, embryo, orphan, parent;
 };
 
+#define NO_ONE 255 /* a pid of -1 */
+#define IS_NUMBER(p) ((p) > 0 && (p) != NO_ONE)
 #define PARENT_OF(who) (who == CHILD -> PARENT : 0)
 #define ORPHANS (member[0].orphan || member[1].orphan || member[SLOTS - 1].orphan)
 #define IS_WATCHED(s) (member[s].life == WATCHED)
@@ -343,7 +350,7 @@ inline embryos_settle(parent)
 		:: SLOT_STATE(slot[x].state) == EMBRYO && SLOT_OWNER1(slot[x].state) == (parent) + 1 &&
 			member[x].life != WATCHED && member[x].life != DYING ->
 			if
-			:: slot[x].number > 0 -> doubts = 1
+			:: IS_NUMBER(slot[x].number) -> doubts = 1
 			:: else -> member[x].orphan = 1
 			fi
 		:: else
@@ -387,7 +394,7 @@ inline orphans_place()
 			member[x].orphan = 0;
 			p = slot[x].state;
 			if
-			:: member[x].life >= WATCHED || SLOT_STATE(p) == FREE || (SLOT_STATE(p) == LIVE && slot[x].number > 0) ->
+			:: member[x].life >= WATCHED || SLOT_STATE(p) == FREE || (SLOT_STATE(p) == LIVE && IS_NUMBER(slot[x].number)) ->
 				p = 0; doubts = 1; x++
 			:: else
 			fi };
@@ -395,7 +402,7 @@ inline orphans_place()
 			:: p == 0
 			:: atomic { p != 0 && found -> found = 0; STEP;
 				if
-				:: slot[x].number > 0 -> doubts = 1
+				:: IS_NUMBER(slot[x].number) -> doubts = 1
 				:: else -> slot[x].number = CHILD; watch(x, CHILD, p, 1)
 				fi;
 				p = 0; x++ }
@@ -464,7 +471,7 @@ look:
 		assert(!(IS_WATCHED(s) && (SLOT_STATE(w) == FREE || SLOT_GEN(w) != member[s].gen)));
 		if
 		:: SLOT_STATE(w) == FREE && member[s].life == DOUBTED -> member[s].life = NOBODY
-		:: IS_WATCHED(s) && member[s].guessed && SLOT_STATE(w) == LIVE && p != 0 && p != member[s].number ->
+		:: IS_WATCHED(s) && member[s].guessed && SLOT_STATE(w) == LIVE && IS_NUMBER(p) && p != member[s].number ->
 			member[s].life = NOBODY
 		:: else
 		fi;
@@ -476,7 +483,7 @@ look:
 		:: SLOT_STATE(w) == FREE || IS_WATCHED(s) || member[s].life == DYING || member[s].orphan
 		:: else ->
 			if
-			:: p > 0 -> claim_settle()
+			:: IS_NUMBER(p) -> claim_settle()
 			:: else -> unknown_settle()
 			fi
 		fi;
@@ -499,7 +506,7 @@ reap:
 		assert(SLOT_STATE(w) != FREE && SLOT_GEN(w) == member[me].gen);
 		member[me].life = NOBODY;
 		if
-		:: SLOT_STATE(w) == LIVE && member[me].guessed && p != 0 && p != member[me].number -> w = 0; doubts = 1
+		:: SLOT_STATE(w) == LIVE && member[me].guessed && IS_NUMBER(p) && p != member[me].number -> w = 0; doubts = 1
 #ifndef REAPS_WHAT_IS_ADOPTED
 		:: SLOT_STATE(w) == LIVE && member[me].embryo -> w = 0; doubts = 1
 #endif
@@ -510,7 +517,11 @@ reap:
 			if
 			:: IS_EMBRYO(me, SLOT_GEN(w)) ->
 				slot[me].state = SLOT_WORD(SLOT_GEN(w), 0, LIVE);
+#ifndef SEIZES_BY_NAME
+				slot[me].number = NO_ONE;
+#else
 				slot[me].number = p;
+#endif
 				slot[me].due = 0
 			:: else -> w = 0; doubts = 1
 			fi }
@@ -681,7 +692,11 @@ init {
 		purse[SLOT(0, 0)] = PURSE(1, 1, 0);
 		purse[0] = PURSE(4, 1, 0);
 		kernel[PARENT] = RUNS;
+#ifdef ANEW
+		kernel[STRANGER] = GONE;
+#else
 		kernel[STRANGER] = RUNS;
+		run process(STRANGER);
 		if
 		:: SLOTS > 2 ->
 			slot[1].state = SLOT_WORD(0, 0, LIVE);
@@ -694,9 +709,9 @@ init {
 #endif
 		:: else
 		fi;
+#endif
 		run process(PARENT);
 		run process(CHILD);
-		run process(STRANGER);
 		run broker()
 	}
 }
