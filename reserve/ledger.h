@@ -102,8 +102,8 @@ bool object_is_held_by(const struct ledger *l, uint32_t object, uint32_t s);
 bool object_is_held(const struct ledger *l, uint32_t object);
 
 /* It has at least `pages` from now on, of which `ret_added` were added. Others may grow it at the
- * same moment: what both would add is added once. REASON_NONE, or why not (nothing changed). The
- * caller holds it. */
+ * same moment, and be killed: what both would add is added once. REASON_NONE, or why not (nothing
+ * changed). The caller holds it. */
 struct gather;
 enum refusal_reason object_grow(const struct gather *g, uint32_t object, uint64_t pages, uint64_t *ret_added);
 

@@ -220,24 +220,33 @@ bool object_take_over(struct ledger *l, uint32_t o, uint32_t s, uint32_t generat
 
 /* --- its size --- */
 
-/* Finding what is missing may take a while, the broker may be asked: when we have it others may have
- * brought some, or all. What is too much then goes back. */
+/* Only a ledger somebody scribbles on makes this many changes meanwhile. */
+#define GROW_TRIES 4096
+
+static uint32_t object_has(const struct ledger *l, uint32_t o)
+{
+	return PURSE_USED(purse_read(&l->object[o].purse));
+}
+
+/* Finding what is missing may take a while, the broker may be asked: others may bring some of it
+ * meanwhile, or all. Then what was found is not what is missing. */
 enum refusal_reason object_grow(const struct gather *g, uint32_t o, uint64_t pages, uint64_t *ret_added)
 {
 	struct ledger *l = g->ledger;
-	uint32_t has = transfer_rely(l, g->slot, o);
 	*ret_added = 0;
-	if (has >= pages)
-		return REASON_NONE;
-	enum refusal_reason reason = gather_take(g, pages - has);
-	if (reason == REASON_NONE) {
-		uint32_t added = (uint32_t)pages - has;
-		transfer_to_object(l, g->slot, o, added);
-		*ret_added = added - transfer_trim_object(l, g->slot, o, added, (uint32_t)pages);
-	} else if (transfer_rely(l, g->slot, o) >= pages) {
-		reason = REASON_NONE; /* another had them in his hand, to bring them here */
+	for (uint32_t tries = 0; tries < GROW_TRIES && pages <= PAGES_MAX; tries++) {
+		uint32_t has = object_has(l, o), missing = has < pages ? (uint32_t)pages - has : 0;
+		if (missing == 0)
+			return REASON_NONE;
+		enum refusal_reason reason = gather_take(g, missing);
+		if (reason == REASON_NONE && transfer_to_object(l, g->slot, o, has, missing)) {
+			*ret_added = missing;
+			return REASON_NONE;
+		}
+		if (reason != REASON_NONE && object_has(l, o) == has)
+			return reason; /* nobody had any of it in his hand, to bring it here */
 	}
-	return reason;
+	return REASON_LIMIT;
 }
 
 /* --- letting it go --- */

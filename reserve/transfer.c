@@ -124,16 +124,28 @@ uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t
 	return 0;
 }
 
-bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t pages)
+/* An object's pages are all in use. */
+static bool object_credit(struct ledger *l, struct purse *p, uint32_t has, uint32_t pages, uint64_t by)
+{
+	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
+		uint64_t old_by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
+		if (word != PURSE(has, has) || has > PAGES_MAX - pages)
+			return false;
+		if (purse_swap(p, word, old_by, PURSE(has + pages, has + pages), by, l)) /* model: OBJECT_CREDIT */
+			return true;
+	}
+	return false;
+}
+
+bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t has, uint32_t pages)
 {
 	uint64_t step = intent_open(l, s, INTENT_OBJECT, object, pages);
 	bool ok = step_apply(l, &l->slot[s].purse, -(int64_t)pages, -(int64_t)pages, sign(s, step)); /* model: OBJECT_DEBIT */
-	if (ok) {
-		CRASH_POINT(OBJECT_DEBITED);
-		step_apply(l, &l->object[object].purse, pages, pages, sign(s, step + 1)); /* model: OBJECT_CREDIT */
-		CRASH_POINT(OBJECT_CREDITED);
-	}
-	intent_close(l, s);
+	CRASH_POINT(OBJECT_DEBITED);
+	ok = ok && object_credit(l, &l->object[object].purse, has, pages, sign(s, step + 1));
+	CRASH_POINT(OBJECT_CREDITED);
+	/* What did not come is in flight, as if we had died: it is settled as that is. */
+	transfer_settle(l, s);
 	return ok;
 }
 
@@ -189,32 +201,6 @@ uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object)
 uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep)
 {
 	return purse_empty(l, s, INTENT_DESTROY, &l->object[object].purse, object, (struct cut){ most, keep });
-}
-
-uint32_t transfer_trim_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep)
-{
-	struct purse *p = &l->object[object].purse;
-	/* Our last step was to sign here: whoever has relied on it or moved it since has signed, too. */
-	uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
-	uint64_t next = cut_word(word, (struct cut){ most, keep });
-	if (by != sign(s, l->slot[s].step) || word == next)
-		return 0;
-	return purse_cut(l, s, INTENT_DESTROY, p, object, word, by, next); /* model: transfer_trim_object */
-}
-
-uint32_t transfer_rely(struct ledger *l, uint32_t s, uint32_t object)
-{
-	struct slot *me = &l->slot[s];
-	struct purse *p = &l->object[object].purse;
-	for (uint32_t tries = 0; purse_is_tried_again(tries, l); tries++) {
-		uint64_t by = __atomic_load_n(&p->by, __ATOMIC_ACQUIRE), word = purse_read(p);
-		/* A step of its own, without an intent: there is nothing to be settled. */
-		uint64_t step = (me->step + 1) & SIGNATURE_STEP_MASK;
-		__atomic_store_n(&me->step, step, __ATOMIC_RELAXED);
-		if (purse_swap(p, word, by, word, sign(s, step), l)) /* model: RELY */
-			return PURSE_USED(word);
-	}
-	return 0;
 }
 
 uint32_t transfer_reap(struct ledger *l, uint32_t s, uint32_t target)

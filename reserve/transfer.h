@@ -34,9 +34,10 @@ bool transfer_charge(struct ledger *l, uint32_t s, uint32_t target, uint32_t pag
  * an embryo, whose slack is its child's. */
 uint32_t transfer_return(struct ledger *l, uint32_t s, uint32_t target, uint32_t pages);
 
-/* `pages` already charged in the purse of `s` become the object's. False (nothing
- * changed) if they are not there. */
-bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t pages);
+/* `pages` already charged in the purse of `s` become the object's, as long as that has `has`: of two
+ * who bring it what is missing only one does. False: it has not, or they are not there; then they
+ * are the account's again. */
+bool transfer_to_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t has, uint32_t pages);
 
 /* Everything charged to the object goes back to the account. Returns how many pages. */
 uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object);
@@ -44,13 +45,6 @@ uint32_t transfer_from_object(struct ledger *l, uint32_t s, uint32_t object);
 /* As above, but at most `most` of them, and `keep` pages stay the object's: a file became shorter.
  * 0 if it has no more than that. */
 uint32_t transfer_shrink_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep);
-
-/* The same, right after transfer_to_object, and only if nobody has signed for the object since. */
-uint32_t transfer_trim_object(struct ledger *l, uint32_t s, uint32_t object, uint32_t most, uint32_t keep);
-
-/* How many pages the object has, on which we rely from now on: signed, so that whoever has just
- * added some of them does not take them for too many. */
-uint32_t transfer_rely(struct ledger *l, uint32_t s, uint32_t object);
 
 /* Everything in the purse of `target`, used or not, goes back to the account: a dead
  * member's last settlement, or an embryo that will not be born. Returns the grant. */

@@ -261,7 +261,7 @@ __attribute__((unused)) static void honest_begin(void)
 	struct gather g = { .ledger = account("h")->ledger, .slot = a.join.slot, .generation = a.join.generation };
 	must(gather_take(&g, 1000) == REASON_NONE);
 	int o = object_claim(g.ledger, g.slot);
-	must(o >= 0 && transfer_to_object(g.ledger, g.slot, (uint32_t)o, 200));
+	must(o >= 0 && transfer_to_object(g.ledger, g.slot, (uint32_t)o, 0, 200));
 	object_publish(g.ledger, (uint32_t)o, OBJECT_ANON, 0, 0);
 	answer_end(&a);
 	world.process[PROCESS_H].maps = account("h")->inode;

@@ -336,7 +336,7 @@ static void member_objects(struct feed *f, const struct gather *g)
 		object_claim(l, g->slot);
 		break;
 	case 1:
-		transfer_to_object(l, g->slot, o, feed_byte(f));
+		transfer_to_object(l, g->slot, o, PURSE_USED(purse_read(&l->object[o].purse)), feed_byte(f));
 		object_publish(l, o, 2 + feed_byte(f) % 3, feed_byte(f) % 6, feed_byte(f) % 6);
 		break;
 	case 2:
@@ -580,7 +580,7 @@ static void decent_life(void)
 	struct gather g = decent_join(x);
 	must(gather_take(&g, 300) == REASON_NONE);
 	int o = object_claim(g.ledger, g.slot);
-	must(o >= 0 && transfer_to_object(g.ledger, g.slot, (uint32_t)o, 50));
+	must(o >= 0 && transfer_to_object(g.ledger, g.slot, (uint32_t)o, 0, 50));
 	object_publish(g.ledger, (uint32_t)o, OBJECT_FILE, 7, 8);
 	struct embryo child = decent_fork(&g);
 	time_pass(TICK_NS);

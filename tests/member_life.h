@@ -137,7 +137,7 @@ static void object_make(enum object_kind kind, uint64_t key, uint32_t pages)
 		let_go((uint32_t)o);
 		return;
 	}
-	if (!transfer_to_object(member.ledger, member.slot, (uint32_t)o, pages))
+	if (!transfer_to_object(member.ledger, member.slot, (uint32_t)o, 0, pages))
 		wrong("an object could not be charged");
 	life->object_pages[me->account][o] = pages;
 	object_publish(member.ledger, (uint32_t)o, kind, key, 0);

@@ -112,7 +112,7 @@ static void member_step(struct peer_member *m, uint32_t *seed, int *births)
 	case 6:
 		object = used > 8 ? object_claim(m->ledger, m->slot) : -1;
 		if (object >= 0) {
-			transfer_to_object(m->ledger, m->slot, (uint32_t)object, 1 + random_below(seed, 7));
+			transfer_to_object(m->ledger, m->slot, (uint32_t)object, 0, 1 + random_below(seed, 7));
 			object_publish(m->ledger, (uint32_t)object, OBJECT_ANON, 0, 0);
 		}
 		break;

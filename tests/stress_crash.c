@@ -312,15 +312,6 @@ static const char *slot_wrong(const struct ledger *l, const char *account, uint3
 	return PURSE_USED(word) != c->used ? "a member is not charged what it took" : NULL;
 }
 
-/* A file that two made larger at once, each by all of it, stays at that where the second was killed, or
- * a third relied on it, before what was too much went back: until nobody holds it. Never at less. */
-static bool cost_is_charged(enum object_kind kind, uint64_t word, uint32_t pages)
-{
-	uint32_t times = pages ? PURSE_USED(word) / pages : 0;
-	return word == PURSE(pages, pages) ||
-	       (kind == OBJECT_FILE && times > 1 && times <= MEMBERS && word == PURSE(times * pages, times * pages));
-}
-
 static const char *object_wrong(const struct ledger *l, const char *account, uint32_t o)
 {
 	const struct object *object = &l->object[o];
@@ -331,7 +322,7 @@ static const char *object_wrong(const struct ledger *l, const char *account, uin
 		return "a free object has pages";
 	if (OBJECT_KIND(object->state) == OBJECT_CLAIMED || (!is_free && !object_is_held(l, o)))
 		return "an object was left";
-	if (!is_free && !cost_is_charged(OBJECT_KIND(object->state), word, pages))
+	if (!is_free && word != PURSE(pages, pages))
 		return "an object is not charged what it cost";
 	for (uint32_t s = 0; s < LEDGER_SLOTS; s++) {
 		const struct cell *c = object->holders[s / 64] >> s % 64 & 1 ? cell_in(account, s) : NULL;

@@ -99,7 +99,7 @@ static void share(const struct gather *g, uint32_t pages)
 	if (o < 0)
 		return;
 	if (is_granted(g, pages, take))
-		transfer_to_object(l, g->slot, (uint32_t)o, pages);
+		transfer_to_object(l, g->slot, (uint32_t)o, 0, pages);
 	object_publish(l, (uint32_t)o, OBJECT_FILE, pages % 3, 0);
 	int found = object_find_hold(l, g->slot, OBJECT_FILE, pages % 3, 0);
 	if (found >= 0 && found != o)

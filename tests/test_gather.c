@@ -365,7 +365,7 @@ Test(gather, what_two_add_to_an_object_at_once_is_added_once)
 	meanwhile = sibling_grows_it;
 	cr_assert_eq(object_grow(&a, object, 40, &added), REASON_NONE);
 	cr_assert_eq(sibling_added, 10);
-	cr_assert_eq(added, 20, "of 30 that it looked for 10 had come meanwhile");
+	cr_assert_eq(added, 20, "of the 30 that it found 10 had come meanwhile");
 	cr_assert_eq(object_pages(), 40);
 	cr_assert_eq(ledger_used(l), 40);
 	cr_assert_eq(object_grow(&a, object, 15, &added), REASON_NONE);
@@ -377,7 +377,7 @@ static void sibling_adds_at_the_last_moment(void)
 {
 	struct gather b = as(B);
 	cr_assert_eq(gather_take(&b, 30), REASON_NONE);
-	cr_assert(transfer_to_object(l, B, object, 30));
+	cr_assert(transfer_to_object(l, B, object, 0, 30));
 }
 
 /* What it had in its hand, and 15 more. */
@@ -385,7 +385,7 @@ static void sibling_brings_it_up(void)
 {
 	struct gather b = as(B);
 	cr_assert_eq(gather_take(&b, 15), REASON_NONE);
-	cr_assert(transfer_to_object(l, B, object, 25));
+	cr_assert(transfer_to_object(l, B, object, 0, 25));
 }
 
 Test(gather, an_object_is_not_refused_what_another_brings_it)

@@ -67,7 +67,7 @@ static uint32_t object_of(uint32_t maker)
 	int o = step_claim(shared, maker);
 	cr_assert(o >= 0);
 	cr_assert(purse_take(&shared->slot[maker].purse, PAGES));
-	cr_assert(transfer_to_object(shared, maker, (uint32_t)o, PAGES));
+	cr_assert(transfer_to_object(shared, maker, (uint32_t)o, 0, PAGES));
 	step_publish(shared, (uint32_t)o, OBJECT_FILE, 9, 0);
 	return (uint32_t)o;
 }

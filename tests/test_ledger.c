@@ -209,7 +209,7 @@ static uint32_t object_of(struct ledger *l, uint32_t maker, enum object_kind kin
 	int o = object_claim(l, maker);
 	cr_assert(o >= 0);
 	cr_assert(purse_take(&l->slot[maker].purse, pages));
-	cr_assert(transfer_to_object(l, maker, (uint32_t)o, pages));
+	cr_assert(transfer_to_object(l, maker, (uint32_t)o, 0, pages));
 	object_publish(l, (uint32_t)o, kind, key, 0);
 	return (uint32_t)o;
 }
@@ -259,7 +259,7 @@ Test(object, one_that_its_maker_never_published_goes_with_it)
 	struct ledger *l = with_members();
 	int o = object_claim(l, 1);
 	cr_assert(purse_take(&l->slot[1].purse, 10));
-	cr_assert(transfer_to_object(l, 1, (uint32_t)o, 10));
+	cr_assert(transfer_to_object(l, 1, (uint32_t)o, 0, 10));
 	object_drop_all(l, 0, 0); /* somebody else's business */
 	cr_assert_eq(ledger_used(l), 10);
 	object_drop_all(l, 1, 1);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Objects, when two are busy with one at the same moment. What another does in the middle of
  * a release is done from inside it: where the release empties the purse, `meanwhile` runs. What
- * another does in the middle of a growth, before what was found comes to the object, and before
- * what is too much goes back, too. */
+ * another does in the middle of a growth, before what was found comes to the object, too. */
 #include <criterion/criterion.h>
 
 #define object_claim slow_claim
@@ -26,7 +25,7 @@
 #include "reserve/transfer.h"
 #include "tests/ledger_made.h"
 
-static void (*meanwhile)(void), (*before_it_comes)(void), (*before_it_goes)(void);
+static void (*meanwhile)(void), (*before_it_comes)(void);
 
 static void once(void (**turn)(void))
 {
@@ -42,21 +41,14 @@ static uint32_t emptied_in_between(struct ledger *l, uint32_t s, uint32_t o)
 	return transfer_from_object(l, s, o);
 }
 
-static bool moved_in_between(struct ledger *l, uint32_t s, uint32_t o, uint32_t pages)
+static bool moved_in_between(struct ledger *l, uint32_t s, uint32_t o, uint32_t has, uint32_t pages)
 {
 	once(&before_it_comes);
-	return transfer_to_object(l, s, o, pages);
-}
-
-static uint32_t trimmed_in_between(struct ledger *l, uint32_t s, uint32_t o, uint32_t most, uint32_t keep)
-{
-	once(&before_it_goes);
-	return transfer_trim_object(l, s, o, most, keep);
+	return transfer_to_object(l, s, o, has, pages);
 }
 
 #define transfer_from_object emptied_in_between
 #define transfer_to_object moved_in_between
-#define transfer_trim_object trimmed_in_between
 #include "reserve/object.c"
 #undef transfer_to_object
 
@@ -80,7 +72,7 @@ static uint32_t object_of(uint32_t maker, uint64_t key, uint32_t pages)
 	int o = object_claim(l, maker);
 	cr_assert(o >= 0);
 	cr_assert(purse_take(&l->slot[maker].purse, pages));
-	cr_assert(transfer_to_object(l, maker, (uint32_t)o, pages));
+	cr_assert(transfer_to_object(l, maker, (uint32_t)o, 0, pages));
 	object_publish(l, (uint32_t)o, OBJECT_FILE, key, 0);
 	return (uint32_t)o;
 }
@@ -165,7 +157,7 @@ static uint32_t segment_of(uint32_t maker, uint64_t id, uint32_t pages)
 {
 	int o = object_claim(l, maker);
 	cr_assert(o >= 0 && purse_take(&l->slot[maker].purse, pages));
-	cr_assert(transfer_to_object(l, maker, (uint32_t)o, pages));
+	cr_assert(transfer_to_object(l, maker, (uint32_t)o, 0, pages));
 	object_publish(l, (uint32_t)o, OBJECT_SYSV, id, 0);
 	object_let_go(l, maker, maker, (uint32_t)o);
 	return (uint32_t)o;
@@ -210,7 +202,7 @@ Test(object_race, an_embryo_that_is_released_leaves_alone_what_is_being_made)
 	scene();
 	first = (uint32_t)object_claim(l, 0);
 	cr_assert(transfer_fund(l, 0, 0, 40) && purse_take(&l->slot[0].purse, 40));
-	cr_assert(transfer_to_object(l, 0, first, 40));
+	cr_assert(transfer_to_object(l, 0, first, 0, 40));
 	object_inherit(l, 0, 1);
 	object_drop_all(l, 0, 1);
 	object_publish(l, first, OBJECT_ANON, 0, 0);
@@ -283,42 +275,58 @@ Test(object_race, who_wants_more_of_it_than_another_has_it)
 	grow_beside(another_adds_less, 20);
 }
 
-static void a_third_relies_on_both(void)
+static void a_third_adds_more(void)
 {
 	object_hold(l, first, 2);
-	grow(2, 90, 0);
+	grow(2, 90, 20);
 }
 
-static void another_adds_and_then_a_third_relies(void)
+static void another_adds_and_then_a_third(void)
 {
 	another_adds_as_much();
-	before_it_goes = a_third_relies_on_both;
+	a_third_adds_more();
 }
 
-/* 100 for a moment, of which 30 are too much for the first two. */
-Test(object_race, what_another_relies_on_is_not_too_much)
+Test(object_race, who_wants_less_of_it_than_it_has_by_then_adds_nothing)
 {
 	scene();
 	first = object_of(0, 9, 40);
-	before_it_comes = another_adds_and_then_a_third_relies;
-	grow(0, 70, 30);
-	cr_assert_eq(pages(), 100);
+	before_it_comes = another_adds_and_then_a_third;
+	grow(0, 70, 0);
+	cr_assert(pages() == 90 && ledger_used(l) == 90);
 	free(l);
 }
 
 static void who_added_most_of_it_takes_it_back(void)
 {
-	transfer_trim_object(l, 1, first, 30, 40);
+	transfer_shrink_object(l, 1, first, 30, 40);
 }
 
-/* Counted on from the moment it is looked at, not from when the rest has come. */
-Test(object_race, what_is_to_be_added_to_is_not_too_much)
+Test(object_race, who_adds_to_what_goes_meanwhile_adds_that_too)
 {
 	scene();
 	first = object_of(0, 9, 40);
-	cr_assert(purse_take(&l->slot[1].purse, 30) && transfer_to_object(l, 1, first, 30));
+	cr_assert(purse_take(&l->slot[1].purse, 30) && transfer_to_object(l, 1, first, 40, 30));
 	before_it_comes = who_added_most_of_it_takes_it_back;
-	grow(0, 80, 10);
-	cr_assert_eq(pages(), 80);
+	grow(0, 80, 40);
+	cr_assert(pages() == 80 && ledger_used(l) == 80);
+	free(l);
+}
+
+static void somebody_scribbles(void)
+{
+	l->object[first].purse.word = PURSE(41, 40);
+	before_it_comes = somebody_scribbles;
+}
+
+Test(object_race, what_is_no_object_any_more_does_not_grow_for_ever)
+{
+	scene();
+	first = object_of(0, 9, 40);
+	before_it_comes = somebody_scribbles;
+	uint64_t added;
+	cr_assert_eq(object_grow(&(struct gather){ .ledger = l }, first, 70, &added), REASON_LIMIT);
+	cr_assert_eq(added, 0);
+	before_it_comes = NULL;
 	free(l);
 }

@@ -648,7 +648,7 @@ static bool make_object(struct peer_member *m, int line)
 {
 	int o = object_claim(m->ledger, m->slot);
 	(void)line;
-	if (o < 0 || !transfer_to_object(m->ledger, m->slot, (uint32_t)o, 100))
+	if (o < 0 || !transfer_to_object(m->ledger, m->slot, (uint32_t)o, 0, 100))
 		return false;
 	object_publish(m->ledger, (uint32_t)o, OBJECT_ANON, 0, 0);
 	return fork_one(m, line);
@@ -671,7 +671,7 @@ static bool make_segment(struct peer_member *m, int line)
 {
 	(void)line;
 	int o = object_claim(m->ledger, m->slot);
-	if (o < 0 || !transfer_to_object(m->ledger, m->slot, (uint32_t)o, 100))
+	if (o < 0 || !transfer_to_object(m->ledger, m->slot, (uint32_t)o, 0, 100))
 		return false;
 	object_publish(m->ledger, (uint32_t)o, OBJECT_SYSV, (uint64_t)segment, IPC_PRIVATE);
 	return true;

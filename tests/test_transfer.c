@@ -14,8 +14,6 @@
 #define transfer_to_object crash_to_object
 #define transfer_from_object crash_from_object
 #define transfer_shrink_object crash_shrink_object
-#define transfer_trim_object crash_trim_object
-#define transfer_rely crash_rely
 #define transfer_reap crash_reap
 #define transfer_shrink crash_shrink
 #define transfer_settle crash_settle
@@ -40,7 +38,7 @@ static void scene_set(struct ledger *l)
 	cr_assert(purse_take(&l->slot[A].purse, 40));
 	cr_assert(purse_take(&l->slot[B].purse, 50));
 	cr_assert(purse_take(&l->slot[A].purse, 10));
-	cr_assert(crash_to_object(l, A, OBJECT, 10));
+	cr_assert(crash_to_object(l, A, OBJECT, 0, 10));
 }
 
 /* What the account's purse says its children hold, less what they do hold. */
@@ -60,12 +58,11 @@ static void do_fund_too_much(struct ledger *l) { crash_fund(l, A, A, GRANT); }
 static void do_charge(struct ledger *l) { crash_charge(l, A, A, 30); }
 static void do_return(struct ledger *l) { crash_return(l, A, A, 20); }
 static void do_return_sibling(struct ledger *l) { crash_return(l, A, B, 120); }
-static void do_to_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 25); }
+static void do_to_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 10, 25); }
+static void do_late_to_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 9, 25); }
 static void do_from_object(struct ledger *l) { crash_from_object(l, A, OBJECT); }
 static void do_shrink_object(struct ledger *l) { crash_shrink_object(l, A, OBJECT, PAGES_MAX, 4); }
 static void do_reap(struct ledger *l) { crash_reap(l, A, A); }
-static void do_trim_object(struct ledger *l) { crash_to_object(l, A, OBJECT, 25), crash_trim_object(l, A, OBJECT, 25, 20); }
-static void do_rely(struct ledger *l) { crash_rely(l, A, OBJECT); }
 static void do_shrink(struct ledger *l) { crash_shrink(l, A, A, 15); }
 
 static const struct {
@@ -81,8 +78,7 @@ static const struct {
 	{ "charge an object", do_to_object },
 	{ "uncharge an object", do_from_object },
 	{ "uncharge a part of an object", do_shrink_object },
-	{ "add too much to an object", do_trim_object },
-	{ "rely on an object", do_rely },
+	{ "charge an object that another has", do_late_to_object },
 	{ "reap", do_reap },
 	{ "reap a part", do_shrink },
 };
@@ -110,7 +106,7 @@ static void bystander_acts(struct ledger *l)
 
 static void do_settle(struct ledger *l) { crash_settle(l, A); }
 static void do_settle_high(struct ledger *l) { crash_settle(l, LEDGER_SLOTS - 1); }
-static void do_to_object_high(struct ledger *l) { crash_to_object(l, LEDGER_SLOTS - 1, OBJECT, 25); }
+static void do_to_object_high(struct ledger *l) { crash_to_object(l, LEDGER_SLOTS - 1, OBJECT, 10, 25); }
 
 static void check_settled(struct ledger *l, const char *name, int n, int m)
 {
@@ -236,17 +232,20 @@ Test(transfer, an_object_loses_no_more_than_it_is_told_to_lose)
 	free(l);
 }
 
-Test(transfer, what_was_added_too_much_goes_back_unless_another_relies_on_it)
+Test(transfer, what_an_object_had_got_already_is_the_accounts)
 {
 	struct ledger *l = malloc(sizeof *l);
 	scene_set(l);
-	cr_assert(crash_to_object(l, A, OBJECT, 25));
-	cr_assert_eq(crash_trim_object(l, A, OBJECT, 25, 30), 5);
-	cr_assert(crash_to_object(l, A, OBJECT, 5));
-	cr_assert_eq(crash_rely(l, B, OBJECT), 35);
-	cr_assert_eq(crash_trim_object(l, A, OBJECT, 5, 30), 0);
-	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(35, 35));
-	check_settled(l, "rely", 0, 0);
+	uint32_t used = PURSE_USED(l->header.purse.word);
+	cr_assert_not(crash_to_object(l, A, OBJECT, 9, 25));
+	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(10, 10));
+	cr_assert_eq(PURSE_USED(l->header.purse.word), used - 25);
+	check_settled(l, "too late", 0, 0);
+	cr_assert(crash_to_object(l, A, OBJECT, 10, 15));
+	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(25, 25));
+	cr_assert_not(crash_to_object(l, A, OBJECT, 25, 25), "it has none left");
+	cr_assert_eq(l->object[OBJECT].purse.word, PURSE(25, 25));
+	check_settled(l, "more", 0, 0);
 	free(l);
 }
 

@@ -69,7 +69,7 @@ static void debit(struct ledger *l, uint32_t s)
 	struct slot *me = &l->slot[s];
 	int o = object_claim(l, s);
 	purse_take(&me->purse, SHARED);
-	transfer_to_object(l, s, (uint32_t)o, SHARED);
+	transfer_to_object(l, s, (uint32_t)o, 0, SHARED);
 	object_publish(l, (uint32_t)o, OBJECT_FILE, 1, 2);
 	me->step += 2;
 	me->intent_step = me->step - 1;

@@ -32,14 +32,14 @@ full  fork-window-long  fork      SLOTS=2 BROKER_DEATHS=1 WINDOW
 full  pool-2-long       pool      ACCOUNTS=2 TAKES1=1 TRIES=1 BATCH=0 SWEEPS=0 BROKER_DEATHS=1
 full  pool-batch-long   pool      ACCOUNTS=1 TAKES1=1 TRIES=2 BATCH=1 SWEEPS=1 BROKER_DEATHS=1
 full  share-three-long  share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=1 DEATHS=0 BROKER_DEATHS=0
-full  share-grows       share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
 full  offer-three       offer     MEMBERS=3 HOLDS=1 DEATHS=0
-ci    share-broker      share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=1
 ci    fork-3            fork      SLOTS=3 BROKER_DEATHS=0
+ci    share-grows       share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    fork-exec         fork      SLOTS=2 BROKER_DEATHS=0 EXEC
 ci    fork-broker       fork      SLOTS=2 BROKER_DEATHS=1
 ci    fork-anew         fork      SLOTS=3 BROKER_DEATHS=1 ANEW
 ci    transfers-3       transfers SLOTS=3 MOVES=1 IMAGES=0 BROKER_DEATHS=0
+ci    share-broker      share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=1 BROKER_DEATHS=1
 ci    fork-3-slack      fork      SLOTS=3 BROKER_DEATHS=0 SLACK
 ci    fork-window       fork      SLOTS=2 BROKER_DEATHS=0 WINDOW
 ci    transfers-2-long  transfers SLOTS=2 MOVES=2 IMAGES=0 BROKER_DEATHS=1
@@ -76,8 +76,7 @@ ci    ANYONE_FINISHES              share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 
 ci    LOOKS_ONCE                   share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    FORGETS_THE_FREE             share     START=1 HOLDS0=1 HOLDS1=0 HOLDS2=0 DEATHS=1 BROKER_DEATHS=0
 ci    FINDS_QUIETLY                share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
-ci    TRIMS_BLINDLY                share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
-ci    RELIES_QUIETLY               share     START=3 HOLDS0=0 HOLDS1=0 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
+quick ADDS_BLINDLY                 share     START=0 HOLDS0=1 HOLDS1=1 HOLDS2=0 DEATHS=0 BROKER_DEATHS=0
 quick OFFERS_UNSEEN                offer     MEMBERS=2 HOLDS=1 DEATHS=1
 quick LOWEST_WINS                  offer     MEMBERS=2 HOLDS=1 DEATHS=1
 quick PASSES_THE_LEAVING           offer     MEMBERS=2 HOLDS=1 DEATHS=1

@@ -9,8 +9,11 @@
 #define SLOTS 3
 #define OBJECTS 1
 #define WANTS(me) (START == 3 && (me) == 2 -> 2 : 1)
-/* never under, for objects: whoever has it mapped relies on its page being paid */
-#define MORE_IS_SOUND(a) ((!mapped[0] || USED(purse[OBJECT(a, 0)]) >= WANTS(0)) && \
+#define MOST (START == 3 -> 2 : 1)
+/* never under, for objects: whoever has it mapped relies on its page being paid; and never more
+ * than anybody wants of it */
+#define MORE_IS_SOUND(a) (USED(purse[OBJECT(a, 0)]) <= MOST && \
+	(!mapped[0] || USED(purse[OBJECT(a, 0)]) >= WANTS(0)) && \
 	(!mapped[1] || USED(purse[OBJECT(a, 0)]) >= WANTS(1)) && (!mapped[2] || USED(purse[OBJECT(a, 0)]) >= WANTS(2)))
 bit mapped[SLOTS];
 
@@ -25,7 +28,7 @@ bit born = (START != 2); /* is process 0 the child of process 1, then not from t
 
 proctype member(byte me; byte holds)
 {
-	byte a, got, did, at, i;
+	byte a, got, did, at, side, i;
 	bit has, mortal;
 	int seen;
 	short word, wish;
@@ -71,20 +74,24 @@ claim: /* object.c: object_claim */
 	atomic { STEP; object[0].holder[S] = 1 };
 	atomic { STEP; object[0].state = OBJECT_WORD(OBJECT_GEN(object[0].state), S + 1, OBJECT_FILE) };
 charge: /* object.c: object_grow */
-	transfer_rely(0);
-	atomic { wish = WANTS(me) - got; got = 0; if :: wish <= 0 -> wish = 0; goto use :: else fi };
+	atomic { STEP;
+		wish = WANTS(me) - USED(purse[OBJECT(a, 0)]);
+		if :: wish <= 0 -> wish = 0; goto use :: else fi };
 	transfer_fund(S, wish);
-	atomic { if :: did == REFUSED -> wish = 0; goto refused :: else fi; STEP; /* purse_take: nobody sweeps here */
+	atomic { if :: did == REFUSED -> goto refused :: else fi; STEP; /* purse_take: nobody sweeps here */
 		slot[me].held = wish;
 		purse_put(SLOT(a, S), purse[SLOT(a, S)] + PURSE(0, wish, 0)) };
-	transfer_to_object(0, wish);
-	transfer_trim_object(0, wish, WANTS(me));
+	transfer_to_object(0, WANTS(me) - wish, wish);
 	wish = 0;
+	goto charge; /* has it come? */
 use:
 	atomic { STEP; mapped[me] = 1; sound(a); goto next };
 refused:
-	transfer_rely(0);
-	atomic { wish = WANTS(me) - got; got = 0; if :: wish <= 0 -> wish = 0; goto use :: else -> wish = 0; goto let_go fi };
+	atomic { STEP;
+		if
+		:: USED(purse[OBJECT(a, 0)]) != WANTS(me) - wish -> wish = 0; goto charge
+		:: else -> wish = 0; goto let_go
+		fi };
 
 let_go:
 	mapped[me] = 0;
@@ -92,7 +99,7 @@ let_go:
 	goto next;
 
 died:
-	atomic { deaths--; got = 0; did = 0; at = 0; i = 0; has = 0; seen = 0; word = 0; wish = 0; holds = 0 };
+	atomic { deaths--; got = 0; did = 0; at = 0; side = 0; i = 0; has = 0; seen = 0; word = 0; wish = 0; holds = 0 };
 end:
 	atomic { slot[me].held = 0; slot[me].gone = 1; mapped[me] = 0; mortal = 0;
 		if
@@ -135,7 +142,7 @@ init {
 	byte i;
 	atomic {
 		for (i : 0 .. SLOTS - 1) { slot[i].state = SLOT_WORD(0, 0, LIVE) }
-		purse[0] = PURSE((START == 3 -> 4 : 2), 0, 0);
+		purse[0] = PURSE((START == 3 -> 3 : 2), 0, 0); /* three want four at once: one may be refused */
 		if
 		:: START == 3 ->
 			object[0].state = OBJECT_WORD(0, 1, OBJECT_FILE);

@@ -29,7 +29,6 @@
 #define CREDIT_CONFIRMED 11
 #define SETTLE_REPAIR 12
 #define SETTLE_CLOSE 13
-#define RELY 14
 
 /* --- purse.c --- */
 
@@ -220,7 +219,8 @@ inline transfer_return(t, most)
 	od
 }
 
-inline transfer_to_object(o, n)
+/* n pages, as long as it has `had`; or they are the account's again */
+inline transfer_to_object(o, had, n)
 {
 	do
 	:: atomic { at == LOOK -> STEP; intent_open(INTENT_OBJECT, o, n); at = OBJECT_DEBIT }
@@ -233,12 +233,20 @@ inline transfer_to_object(o, n)
 		:: else -> slot[me].held = slot[me].held + n
 		fi }
 	:: atomic { at == OBJECT_CREDIT -> CRASH(OBJECT_DEBITED);
+#ifndef ADDS_BLINDLY
+		if
+		:: USED(purse[OBJECT(a, o)]) != (had) -> at = LOOK; break
+		:: else
+		fi;
+#endif
 		purse_transfer(OBJECT(a, o), n, n, SECOND);
 		if
-		:: did == DONE -> CRASH(OBJECT_CREDITED); intent_close(); at = LOOK; break
+		:: did == DONE -> at = LOOK; break
 		:: else
 		fi }
-	od
+	od;
+	CRASH(OBJECT_CREDITED);
+	transfer_settle()
 }
 
 /* transfer.c: purse_empty, for transfer_from_object and transfer_reap */
@@ -266,60 +274,6 @@ inline purse_empty(what, p, whom)
 	:: atomic { at == ACCOUNT_RELEASE ->
 		account_release(got);
 		if :: at == LOOK -> break :: else fi }
-	od
-}
-
-/* One try: when the purse has changed it is nobody's any more to trim. */
-inline transfer_trim_object(o, most, keep)
-{
-	do
-	:: atomic { at == LOOK -> STEP;
-		seen = purse[OBJECT(a, o)];
-		if
-#ifdef TRIMS_BLINDLY
-		:: USED(seen) > keep ->
-#else
-		:: USED(seen) > keep && BY(seen) == SIGN(S, slot[me].last) ->
-#endif
-			got = (USED(seen) - keep < most -> USED(seen) - keep : most);
-			intent_open(INTENT_DESTROY, o, got);
-			at = EMPTY_DEBIT
-		:: else -> seen = 0; break
-		fi }
-	:: atomic { at == EMPTY_DEBIT -> CRASH(INTENT_OPENED);
-		purse_swap(OBJECT(a, o), PURSE(USED(seen) - got, USED(seen) - got, FIRST));
-		if
-		:: did == DONE -> at = ACCOUNT_RELEASE
-		:: did == REFUSED -> CRASH(PURSE_SWAPPED); intent_close(); got = 0; at = LOOK; break
-		:: else
-		fi }
-	:: atomic { at == ACCOUNT_RELEASE ->
-		account_release(got);
-		if :: at == LOOK -> break :: else fi }
-	od
-}
-
-/* got: how many it has */
-inline transfer_rely(o)
-{
-	do
-	:: atomic { at == LOOK -> STEP;
-		seen = purse[OBJECT(a, o)];
-		got = USED(seen);
-		slot[me].last = slot[me].last + 1;
-		at = RELY }
-	:: atomic { at == RELY -> STEP;
-#ifdef RELIES_QUIETLY
-		did = DONE;
-		seen = 0;
-#else
-		purse_swap(OBJECT(a, o), PURSE(GRANTED(seen), USED(seen), SIGN(S, slot[me].last)));
-#endif
-		if
-		:: did == DONE -> at = LOOK; break
-		:: did == REFUSED -> CRASH(PURSE_SWAPPED); got = 0; at = LOOK
-		:: else
-		fi }
 	od
 }
 
