@@ -77,6 +77,7 @@ static void dying_reap(struct broker *b, struct account *a, uint32_t s)
 	else {
 		if (is_parent(a, s))
 			embryos_settle(b, a, s);
+		sysv_name(a, s);
 		member_reap(a->ledger, s);
 	}
 }
@@ -222,6 +223,7 @@ void settle_exec(struct broker *b, struct account *a, uint32_t s)
 	CRASH_POINT(EXEC_SETTLED);
 	object_settle(a->ledger, s);
 	CRASH_POINT(EXEC_LET_GO);
+	sysv_name(a, s);
 	object_drop_all(a->ledger, s, s);
 	CRASH_POINT(EXEC_DROPPED);
 	/* In the middle of a fork: nobody need have rung for the child, whatever became of it. */

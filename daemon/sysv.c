@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <sys/shm.h>
 
+#include "daemon/births.h"
 #include "reserve/crash.h"
+#include "reserve/purse.h"
 #include "reserve/transfer.h"
 
 /* Gone, or somebody else's by now, or marked to go with its last attachment (man 2
@@ -54,4 +56,50 @@ void sysv_release(struct account *a)
 	for (uint32_t o = 0; o < ledger_objects(a->ledger); o++)
 		if (is_left_over(a->ledger, o, &word) && !object_end(a->ledger, o, word))
 			return;
+}
+
+/* --- between shmget(2) and its entry --- */
+
+static bool segment_is_named(const struct ledger *l, int id)
+{
+	for (uint32_t o = 0; o < ledger_objects(l); o++)
+		if (OBJECT_KIND(__atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE)) == OBJECT_SYSV &&
+		    l->object[o].key_a == (uint64_t)id)
+			return true;
+	return false;
+}
+
+/* The one of that size that this process made. -1: none. (man 2 shmctl: SHM_STAT_ANY, Linux 4.17) */
+static int segment_made(const struct ledger *l, int32_t pid, uint32_t pages, key_t *ret_key)
+{
+	struct shm_info info;
+	struct shmid_ds ds;
+	int last = shmctl(0, SHM_INFO, (struct shmid_ds *)&info);
+	for (int i = 0; i <= last; i++) {
+		int id = shmctl(i, SHM_STAT_ANY, &ds);
+		*ret_key = ds.shm_perm.__key;
+		if (id >= 0 && ds.shm_cpid == pid && pages_of(ds.shm_segsz) == pages && !segment_is_named(l, id))
+			return id;
+	}
+	return -1;
+}
+
+static void object_name(struct ledger *l, uint32_t o, int32_t pid)
+{
+	uint32_t pages = PURSE_USED(purse_read(&l->object[o].purse));
+	key_t key;
+	int id = pages ? segment_made(l, pid, pages, &key) : -1;
+	if (id >= 0)
+		object_publish(l, o, OBJECT_SYSV, (uint64_t)id, (uint64_t)(uint32_t)key);
+}
+
+void sysv_name(struct account *a, uint32_t s)
+{
+	struct ledger *l = a->ledger;
+	int32_t pid = births_pid(a, s, slot_read(l, s));
+	for (uint32_t o = 0; pid != 0 && o < ledger_objects(l); o++) {
+		uint64_t word = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+		if (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == s)
+			object_name(l, o, pid);
+	}
 }

@@ -7,3 +7,7 @@
 
 /* Releases the segments that no member holds and that do not exist any more. */
 void sysv_release(struct account *a);
+
+/* Whoever was in slot `s` is gone, or has called execve: a segment that it had made and not named
+ * yet is named, so that what it paid for it stays charged. Before the slot lets its objects go. */
+void sysv_name(struct account *a, uint32_t s);

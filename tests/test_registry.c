@@ -693,6 +693,41 @@ Test(registry, keeps_a_segment_charged_until_it_is_removed)
 	cr_assert(everything_is_back("a"));
 }
 
+/* It is killed when it has made one, and has not said which. */
+static bool make_segment_silently(struct peer_member *m, int line)
+{
+	(void)line;
+	int o = object_claim(m->ledger, m->slot);
+	return o >= 0 && transfer_to_object(m->ledger, m->slot, (uint32_t)o, 0, 100) &&
+	       shmget(IPC_PRIVATE, 100 * PAGE_BYTES, IPC_CREAT | 0600) >= 0;
+}
+
+/* Of that size, which that process made. */
+static int segment_made_by(pid_t pid)
+{
+	struct shmid_ds ds;
+	for (int i = 0; i <= shmctl(0, SHM_INFO, &ds); i++) {
+		int id = shmctl(i, SHM_STAT_ANY, &ds);
+		if (id >= 0 && ds.shm_cpid == pid && ds.shm_segsz == 100 * PAGE_BYTES)
+			return id;
+	}
+	return -1;
+}
+
+Test(registry, keeps_a_segment_charged_that_its_maker_had_not_named)
+{
+	int line;
+	pid_t pid = member("a", 1000, make_segment_silently, &line);
+	end(pid);
+	turn_for_ms(1100);
+	uint32_t left = used("a");
+	segment = segment_made_by(pid);
+	cr_assert(segment >= 0 && shmctl(segment, IPC_RMID, NULL) == 0);
+	cr_assert_eq(left, 100, "%u pages are charged", left);
+	turn_for_ms(1100);
+	cr_assert(everything_is_back("a"));
+}
+
 /* A member in a pid namespace below the broker's: what it says of pids means nothing. */
 static bool fork_abroad(struct peer_member *m, int line)
 {
