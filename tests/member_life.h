@@ -59,10 +59,16 @@ static void wrong(const char *what)
 
 /* --- charging --- */
 
+/* Can they be found? What is in flight, perhaps because somebody was killed, is nobody's, and an
+ * embryo's slack is its child's. */
 static bool has_room(uint32_t pages)
 {
 	const struct ledger *l = member.ledger;
-	return ledger_used(l) + pages <= PURSE_GRANTED(purse_read(&l->header.purse));
+	uint64_t room = purse_headroom(purse_read(&l->header.purse));
+	for (uint32_t s = 0; s < ledger_slots(l); s++)
+		if (SLOT_STATE(slot_read(l, s)) != SLOT_EMBRYO)
+			room += purse_headroom(purse_read(&l->slot[s].purse));
+	return room >= pages;
 }
 
 /* `pages` were refused, and before that there was room for them, or not. */
