@@ -26,12 +26,19 @@ struct place place_in_window(struct actor *a, struct dice *d)
 	return (struct place){ a->window + bytes_of(at), chance(d, 10) ? bytes - roll(d, PAGE_BYTES) : bytes };
 }
 
+/* In the window nobody else is. Elsewhere, where nothing was copied to a child, by now its heap may be,
+ * or the shim's own tables. */
+static bool run_is_ours(const struct actor *a, const struct run *run)
+{
+	return run->is & IS_MAPPED || place_is_in_window(a, run->start, run->end - run->start);
+}
+
 struct place place_in_run(struct actor *a, struct dice *d)
 {
 	struct model *m = &a->model;
-	if (m->n == 0)
+	const struct run *run = m->n ? &m->run[roll(d, m->n)] : NULL;
+	if (!run || !run_is_ours(a, run))
 		return place_in_window(a, d);
-	const struct run *run = &m->run[roll(d, m->n)];
 	uint64_t pages = (run->end - run->start) >> PAGE_SHIFT;
 	uint64_t at = chance(d, 60) ? 0 : roll(d, pages);
 	uint64_t n = chance(d, 60) ? pages - at : 1 + roll(d, pages - at);
