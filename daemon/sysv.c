@@ -77,9 +77,10 @@ static int segment_made(const struct ledger *l, int32_t pid, uint32_t pages, key
 	int last = shmctl(0, SHM_INFO, (struct shmid_ds *)&info);
 	for (int i = 0; i <= last; i++) {
 		int id = shmctl(i, SHM_STAT_ANY, &ds);
+		if (id < 0 || ds.shm_cpid != pid || pages_of(ds.shm_segsz) != pages || segment_is_named(l, id))
+			continue;
 		*ret_key = ds.shm_perm.__key;
-		if (id >= 0 && ds.shm_cpid == pid && pages_of(ds.shm_segsz) == pages && !segment_is_named(l, id))
-			return id;
+		return id;
 	}
 	return -1;
 }

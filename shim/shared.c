@@ -121,8 +121,9 @@ static enum refusal_reason object_charge(uint32_t o, uint64_t pages)
 	if (inject_refuses())
 		return REASON_LIMIT;
 	enum refusal_reason reason = gather_take(&g, pages);
-	if (reason == REASON_NONE && pages != 0)
-		transfer_to_object(self.ledger, self.slot, o, 0, (uint32_t)pages);
+	/* One that is claimed has none; if it has, somebody scribbles. */
+	if (reason == REASON_NONE && pages != 0 && !transfer_to_object(self.ledger, self.slot, o, 0, (uint32_t)pages))
+		return REASON_OBJECTS;
 	return reason;
 }
 
