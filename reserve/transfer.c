@@ -161,19 +161,6 @@ static uint64_t cut_word(uint64_t word, struct cut cut)
 	return PURSE(min_u64(granted, stay), min_u64(PURSE_USED(word), stay));
 }
 
-/* In one signed step, of the purse as it was read. Returns how many pages. 0: it has changed. */
-static uint32_t purse_cut(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target,
-			  uint64_t word, uint64_t by, uint64_t next)
-{
-	uint32_t n = PURSE_GRANTED(word) - PURSE_GRANTED(next);
-	uint64_t step = intent_open(l, s, op, target, n);
-	bool ok = purse_swap(p, word, by, next, sign(s, step), l); /* model: EMPTY_DEBIT */
-	if (ok)
-		account_release(l, s, step, n);
-	intent_close(l, s);
-	return ok ? n : 0;
-}
-
 /* Takes the pages out of a purse, back to the account. How many go is worked out anew in each
  * try: what was added since the last stays. */
 static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, struct purse *p, uint32_t target,
@@ -184,8 +171,13 @@ static uint32_t purse_empty(struct ledger *l, uint32_t s, enum intent_op op, str
 		uint64_t next = cut_word(word, cut);
 		if (word == next)
 			return 0;
-		uint32_t n = purse_cut(l, s, op, p, target, word, by, next);
-		if (n != 0)
+		uint32_t n = PURSE_GRANTED(word) - PURSE_GRANTED(next);
+		uint64_t step = intent_open(l, s, op, target, n);
+		bool ok = purse_swap(p, word, by, next, sign(s, step), l); /* model: EMPTY_DEBIT */
+		if (ok)
+			account_release(l, s, step, n);
+		intent_close(l, s);
+		if (ok)
 			return n;
 	}
 	return 0;
