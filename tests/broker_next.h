@@ -8,6 +8,26 @@
 
 static struct broker next;
 
+/* A child that has joined and charged so much; who it is in `ret`, if not NULL. */
+__attribute__((unused)) static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
+{
+	int line[2];
+	struct peer_member *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	cr_assert(pipe(line) == 0);
+	pid_t pid = fork_tied();
+	if (pid == 0) {
+		bool ok = peer_join(door_name, name, m) == 0 && peer_take(m, pages) == REASON_NONE;
+		if (write(line[1], ok ? "y" : "n", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	cr_assert(turn_until_said(line[0]) == 'y');
+	if (ret)
+		*ret = *m;
+	return pid;
+}
+
 /* What a keeper would hand on: descriptors of the same memfds. */
 static struct kept keep(void)
 {

@@ -14,25 +14,6 @@ static void begin(void)
 
 TestSuite(recover, .timeout = 30, .init = begin);
 
-static pid_t member(const char *name, uint32_t pages, struct peer_member *ret)
-{
-	int line[2];
-	struct peer_member *m = mmap(NULL, sizeof *m, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	cr_assert(pipe(line) == 0);
-	pid_t pid = fork_tied();
-	if (pid == 0) {
-		bool ok = peer_join(door_name, name, m) == 0 && peer_take(m, pages) == REASON_NONE;
-		if (write(line[1], ok ? "y" : "n", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	cr_assert(turn_until_said(line[0]) == 'y');
-	if (ret)
-		*ret = *m;
-	return pid;
-}
-
 static uint32_t next_used(const char *name)
 {
 	return PURSE_USED(purse_read(&broker_find(&next, name)->ledger->header.purse));

@@ -46,32 +46,6 @@ static void setup(void)
 
 TestSuite(seized, .init = setup, .timeout = 30);
 
-static void live_on(int answers) __attribute__((noreturn));
-static void live_on(int answers)
-{
-	struct peer_member m;
-	char said = peer_join(door_name, "a", &m) == 0 && peer_take(&m, PAGES) == REASON_NONE ? '+' : '-';
-	while (write(answers, &said, 1) == 1)
-		pause();
-	_exit(1);
-}
-
-static pid_t member_make(void)
-{
-	int answers[2];
-	cr_assert(pipe(answers) == 0);
-	pid_t pid = fork_tied();
-	if (pid == 0)
-		live_on(answers[1]);
-	cr_assert(turn_until_said(answers[0]) == '+');
-	return pid;
-}
-
-static uint32_t slot_of(pid_t pid)
-{
-	return member_slot(account("a"), registry_find(&b, account("a"), pid));
-}
-
 static void broker_dies(void)
 {
 	if (setjmp(killed) != 0)
@@ -86,20 +60,20 @@ static void broker_dies(void)
 /* Its parent says where it is so late that it has joined anew, into another slot. */
 Test(seized, a_child_that_is_in_another_slot_is_not_in_this_one)
 {
-	pid_t parent = member_make(), child = member_make();
+	struct peer_member p, c;
+	pid_t parent = member("a", PAGES, &p), child = member("a", PAGES, &c);
 	struct ledger *l = account("a")->ledger;
-	struct gather g = { .ledger = l, .slot = slot_of(parent), .generation = SLOT_GEN(slot_read(l, slot_of(parent))) };
+	struct gather g = { .ledger = l, .slot = p.slot, .generation = p.generation }; /* in its name */
 	struct embryo e;
 	cr_assert(embryo_conceive(&g, PAGES, &e) == REASON_NONE);
 	embryo_born(l, g.slot, e, child);
 	broker_dies();
 	cr_assert_eq(SLOT_STATE(slot_read(l, e.slot)), SLOT_LIVE);
 	embryo_born(l, g.slot, e, child); /* and later still */
-	uint32_t s = slot_of(child);
 	ledgers_leave();
 	take_over(CONFIG);
 	struct account *a = broker_find(&next, "a");
-	cr_assert(!a->damaged && a->members == 2 && member_slot(a, registry_find(&next, a, child)) == s);
+	cr_assert(!a->damaged && a->members == 2 && member_slot(a, registry_find(&next, a, child)) == c.slot);
 	until(SLOT_STATE(slot_read(a->ledger, e.slot)) == SLOT_FREE, next_turns_ms);
 	end_next(parent);
 	end_next(child);
