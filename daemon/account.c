@@ -198,7 +198,7 @@ static const char *objects_unclean(const struct ledger *l, uint64_t *ret_used)
 	uint64_t used = 0;
 	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
 		uint64_t word = purse_read(&l->object[o].purse);
-		uint64_t state = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+		uint64_t state = object_word(l, o);
 		bool empty = OBJECT_KIND(state) == OBJECT_FREE && word == 0;
 		if (!empty && !object_is_left(l, o, word, state))
 			return "nobody is in it, yet a shared object is held";

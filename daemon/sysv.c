@@ -8,7 +8,6 @@
 
 #include "daemon/births.h"
 #include "reserve/crash.h"
-#include "reserve/purse.h"
 #include "reserve/transfer.h"
 
 /* Gone, or somebody else's by now, or marked to go with its last attachment (man 2
@@ -26,9 +25,8 @@ static bool segment_is_gone(uint64_t id, uint64_t key)
 /* `ret_word`: its state then. */
 static bool is_left_over(const struct ledger *l, uint32_t o, uint64_t *ret_word)
 {
-	/* Acquire: pairs with the release in object_publish. Keys that are of the next object there do
-	 * no harm: the state has changed by then. */
-	*ret_word = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+	/* Keys that are of the next object there do no harm: the state has changed by then. */
+	*ret_word = object_word(l, o);
 	if (OBJECT_KIND(*ret_word) != OBJECT_SYSV || object_is_held(l, o))
 		return false;
 	return (*ret_word & OBJECT_REMOVED) != 0 || segment_is_gone(l->object[o].key_a, l->object[o].key_b);
@@ -63,8 +61,7 @@ void sysv_release(struct account *a)
 static bool segment_is_named(const struct ledger *l, int id)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++)
-		if (OBJECT_KIND(__atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE)) == OBJECT_SYSV &&
-		    l->object[o].key_a == (uint64_t)id)
+		if (OBJECT_KIND(object_word(l, o)) == OBJECT_SYSV && l->object[o].key_a == (uint64_t)id)
 			return true;
 	return false;
 }
@@ -87,7 +84,7 @@ static int segment_made(const struct ledger *l, int32_t pid, uint32_t pages, key
 
 static void object_name(struct ledger *l, uint32_t o, int32_t pid)
 {
-	uint32_t pages = PURSE_USED(purse_read(&l->object[o].purse));
+	uint32_t pages = object_has(l, o);
 	key_t key;
 	int id = pages ? segment_made(l, pid, pages, &key) : -1;
 	if (id >= 0)
@@ -99,7 +96,7 @@ void sysv_name(struct account *a, uint32_t s)
 	struct ledger *l = a->ledger;
 	int32_t pid = births_pid(a, s, slot_read(l, s));
 	for (uint32_t o = 0; pid != 0 && o < ledger_objects(l); o++) {
-		uint64_t word = __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
+		uint64_t word = object_word(l, o);
 		if (OBJECT_KIND(word) == OBJECT_CLAIMED && OBJECT_MAKER(word) == s)
 			object_name(l, o, pid);
 	}

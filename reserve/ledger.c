@@ -182,6 +182,6 @@ uint64_t ledger_used(const struct ledger *l)
 			used += PURSE_GRANTED(word);
 	}
 	for (uint32_t o = 0; o < ledger_objects(l); o++)
-		used += PURSE_USED(purse_read(&l->object[o].purse));
+		used += object_has(l, o);
 	return used;
 }

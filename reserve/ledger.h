@@ -4,6 +4,7 @@
 #pragma once
 
 #include "include/ledger.h"
+#include "reserve/purse.h"
 
 /* --- the memory itself --- */
 
@@ -80,6 +81,19 @@ static inline uint64_t slot_read(const struct ledger *l, uint32_t s)
 }
 
 /* --- objects --- */
+
+/* The state word, read once, acquire: pairs with the release in object_publish; keys are seen with
+ * the kind. */
+static inline uint64_t object_word(const struct ledger *l, uint32_t object)
+{
+	return __atomic_load_n(&l->object[object].state, __ATOMIC_ACQUIRE);
+}
+
+/* How many pages are charged in it. */
+static inline uint32_t object_has(const struct ledger *l, uint32_t object)
+{
+	return PURSE_USED(purse_read(&l->object[object].purse));
+}
 
 /* A free object, claimed for `maker`, of no kind yet and held by it. Its number, or
  * -ENOSPC. If the maker dies before object_publish, object_drop_all frees it. */

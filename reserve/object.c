@@ -15,12 +15,6 @@
 #include "reserve/purse.h"
 #include "reserve/transfer.h"
 
-static uint64_t object_read(const struct ledger *l, uint32_t o)
-{
-	/* Acquire: pairs with the release in object_publish; keys are seen with the kind. */
-	return __atomic_load_n(&l->object[o].state, __ATOMIC_ACQUIRE);
-}
-
 static bool object_move(struct ledger *l, uint32_t o, uint64_t from, uint64_t to)
 {
 	return __atomic_compare_exchange_n(&l->object[o].state, &from, to, false, __ATOMIC_ACQ_REL,
@@ -30,7 +24,7 @@ static bool object_move(struct ledger *l, uint32_t o, uint64_t from, uint64_t to
 int object_claim(struct ledger *l, uint32_t maker)
 {
 	for (uint32_t o = 0; o < LEDGER_OBJECTS; o++) {
-		uint64_t word = object_read(l, o);
+		uint64_t word = object_word(l, o);
 		if (OBJECT_KIND(word) != OBJECT_FREE)
 			continue;
 		top_raise(&l->header.object_top, o + 1);
@@ -53,7 +47,7 @@ static void object_name(struct ledger *l, uint32_t o, uint64_t key_a, uint64_t k
 
 void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
 {
-	uint64_t word = object_read(l, o);
+	uint64_t word = object_word(l, o);
 	object_name(l, o, key_a, key_b);
 	__atomic_store_n(&l->object[o].state, OBJECT_WORD(OBJECT_GEN(word), OBJECT_MAKER(word) + 1, kind),
 			 __ATOMIC_RELEASE);
@@ -63,14 +57,14 @@ void object_publish(struct ledger *l, uint32_t o, enum object_kind kind, uint64_
 /* Whoever is leaving the object has to look at the bits again. */
 static void object_stay(struct ledger *l, uint32_t o)
 {
-	uint64_t word = object_read(l, o);
+	uint64_t word = object_word(l, o);
 	while ((word & OBJECT_LEAVING) != 0 && !object_move(l, o, word, word & ~OBJECT_LEAVING))
-		word = object_read(l, o);
+		word = object_word(l, o);
 }
 
 static bool object_is(const struct ledger *l, uint32_t o, enum object_kind kind, uint64_t key_a, uint64_t key_b)
 {
-	uint64_t word = object_read(l, o);
+	uint64_t word = object_word(l, o);
 	return OBJECT_KIND(word) == kind && (word & OBJECT_OFFERED) == 0 && l->object[o].key_a == key_a &&
 	       l->object[o].key_b == key_b;
 }
@@ -123,7 +117,7 @@ static bool offer_passes(struct ledger *l, uint32_t o, uint32_t i, enum object_k
  * was offered and refused ours; then it is claimed as before. */
 static bool object_offer(struct ledger *l, uint32_t o, enum object_kind kind, bool patient)
 {
-	uint64_t claimed = object_read(l, o);
+	uint64_t claimed = object_word(l, o);
 	uint64_t published = OBJECT_WORD(OBJECT_GEN(claimed), OBJECT_MAKER(claimed) + 1, kind);
 	bool alone = true;
 	__atomic_store_n(&l->object[o].state, published | OBJECT_OFFERED, __ATOMIC_SEQ_CST); /* model: OFFER */
@@ -203,7 +197,7 @@ void object_hand_on(struct ledger *l, uint32_t o, uint32_t to)
 void object_inherit(struct ledger *l, uint32_t from, uint32_t to)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++)
-		if (OBJECT_KIND(object_read(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
+		if (OBJECT_KIND(object_word(l, o)) != OBJECT_FREE && object_is_held_by(l, o, from))
 			object_hand_on(l, o, to);
 }
 
@@ -211,7 +205,7 @@ bool object_take_over(struct ledger *l, uint32_t o, uint32_t s, uint32_t generat
 {
 	object_hand_on(l, o, s);
 	/* Seen again after the bit is set, as in object_find_hold. */
-	uint64_t word = object_read(l, o);
+	uint64_t word = object_word(l, o);
 	bool is_there = OBJECT_GEN(word) == generation && OBJECT_KIND(word) > OBJECT_CLAIMED;
 	if (!is_there)
 		object_let_go(l, s, s, o);
@@ -222,11 +216,6 @@ bool object_take_over(struct ledger *l, uint32_t o, uint32_t s, uint32_t generat
 
 /* Only a ledger somebody scribbles on makes this many changes meanwhile. */
 #define GROW_TRIES 4096
-
-static uint32_t object_has(const struct ledger *l, uint32_t o)
-{
-	return PURSE_USED(purse_read(&l->object[o].purse));
-}
 
 /* Finding what is missing may take a while, the broker may be asked: others may bring some of it
  * meanwhile, or all. Then what was found is not what is missing. */
@@ -282,7 +271,7 @@ static uint64_t release_next(uint64_t word, uint32_t s, bool held)
 bool object_release(struct ledger *l, uint32_t s, uint32_t o)
 {
 	for (uint32_t tries = 0; tries < RELEASE_TRIES && purse_is_tried_again(tries, l); tries++) {
-		uint64_t word = object_read(l, o); /* model: RELEASE_LOOK */
+		uint64_t word = object_word(l, o); /* model: RELEASE_LOOK */
 		enum object_kind kind = OBJECT_KIND(word);
 		bool leaving = (word & OBJECT_LEAVING) != 0;
 		if (kind == OBJECT_FREE || (kind == OBJECT_SYSV && (word & OBJECT_REMOVED) == 0))
@@ -332,7 +321,7 @@ void object_settle(struct ledger *l, uint32_t s)
 void object_drop_all(struct ledger *l, uint32_t s, uint32_t holder)
 {
 	for (uint32_t o = 0; o < ledger_objects(l); o++) {
-		uint64_t word = object_read(l, o);
+		uint64_t word = object_word(l, o);
 		bool leaving = OBJECT_KIND(word) == OBJECT_CLAIMED || (word & OBJECT_LEAVING) != 0;
 		/* Its bit may be set in one that is free: it died before it had looked again. */
 		if (object_is_held_by(l, o, holder) || (leaving && OBJECT_MAKER(word) == holder))

@@ -81,7 +81,7 @@ static enum refusal_reason entry_denied(void)
 
 static uint32_t object_generation(uint32_t o)
 {
-	return OBJECT_GEN(__atomic_load_n(&self.ledger->object[o].state, __ATOMIC_ACQUIRE));
+	return OBJECT_GEN(object_word(self.ledger, o));
 }
 
 /* --- the table --- */
@@ -168,16 +168,11 @@ void shared_cancel(const struct shared_claim *c)
 	self_unlock(&lock);
 }
 
-static uint64_t object_pages(uint32_t o)
-{
-	return PURSE_USED(purse_read(&self.ledger->object[o].purse));
-}
-
 static enum refusal_reason grow_locked(uint32_t o, uint64_t pages, uint64_t *ret_added)
 {
 	struct gather g = self_gather();
 	*ret_added = 0;
-	if (object_pages(o) < pages && inject_refuses())
+	if (object_has(self.ledger, o) < pages && inject_refuses())
 		return REASON_LIMIT;
 	return object_grow(&g, o, pages, ret_added);
 }
@@ -388,7 +383,7 @@ uint32_t shared_take_attached(uintptr_t addr, uint64_t *ret_pages)
 		if (range[i].object == object && range[i].taken == 0 && range[i].start - addr == bytes_of(range[i].page))
 			range[i].taken = taker = taker ? taker : taker_new();
 	if (first < RANGES)
-		*ret_pages = object_pages(object);
+		*ret_pages = object_has(self.ledger, object);
 	self_unlock(&lock);
 	return taker;
 }

@@ -90,7 +90,7 @@ static uint64_t segment_pages(int id, uint32_t object)
 	struct shmid_ds segment;
 	if (!raw_failed(raw_call3(SYS_shmctl, id, IPC_STAT, &segment)))
 		return pages_of(segment.shm_segsz);
-	return object < LEDGER_OBJECTS ? PURSE_USED(purse_read(&self.ledger->object[object].purse)) : 0;
+	return object < LEDGER_OBJECTS ? object_has(self.ledger, object) : 0;
 }
 
 static void attached_mark(uintptr_t at, uint64_t pages, uint32_t object)

@@ -336,7 +336,7 @@ static void member_objects(struct feed *f, const struct gather *g)
 		object_claim(l, g->slot);
 		break;
 	case 1:
-		transfer_to_object(l, g->slot, o, PURSE_USED(purse_read(&l->object[o].purse)), feed_byte(f));
+		transfer_to_object(l, g->slot, o, object_has(l, o), feed_byte(f));
 		object_publish(l, o, 2 + feed_byte(f) % 3, feed_byte(f) % 6, feed_byte(f) % 6);
 		break;
 	case 2:

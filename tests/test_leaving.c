@@ -54,6 +54,7 @@ static void step(void)
 #define __atomic_fetch_and(p, v, order) (step(), __atomic_fetch_and(p, v, order))
 #define __atomic_compare_exchange_n(p, e, v, w, s, f) (step(), __atomic_compare_exchange_n(p, e, v, w, s, f))
 #define transfer_from_object(l_, s, o) (step(), transfer_from_object(l_, s, o))
+#define object_word(l_, o) (step(), object_word(l_, o))
 #include "reserve/object.c"
 
 TestSuite(object_steps, .timeout = 60);

@@ -140,7 +140,7 @@ static void shared_count(struct broker *b)
 		const struct account *a = &b->account[i];
 		uint64_t pages = 0;
 		for (uint32_t o = 0; a->ledger && !a->damaged && o < ledger_objects(a->ledger); o++)
-			pages += PURSE_USED(purse_read(&a->ledger->object[o].purse));
+			pages += object_has(a->ledger, o);
 		b->killer.roll.stake[i].shared = (uint32_t)min_u64(pages, PAGES_MAX);
 	}
 }
