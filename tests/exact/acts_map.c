@@ -53,6 +53,9 @@ static void where_roll(struct actor *a, struct dice *d, struct request *r)
 		r->flags |= MAP_FIXED_NOREPLACE;
 	if (r->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) && r->at.addr == 0)
 		r->at = place_in_window(a, d);
+	/* Where it fails the old mapping may be gone, and what others have mapped there meanwhile may look like it. */
+	if (!a->alone && r->flags & MAP_FIXED && !place_is_in_window(a, r->at.addr, r->at.bytes))
+		r->flags &= ~MAP_FIXED;
 }
 
 /* Extra flags that change nothing of the price. */

@@ -53,10 +53,11 @@ static struct remap remap_roll(struct actor *a, struct dice *d)
 	/* Without MREMAP_FIXED it is a wish, but one that is met. */
 	if (!(r.flags & MREMAP_FIXED) && rounded(r.new_bytes) > room)
 		r.to = 0;
-	/* Where that fails half way, what others have mapped meanwhile may look like what was there. */
+	/* Where that fails half way, what others have mapped meanwhile may look like what was there. One page
+	 * moves or does not. */
 	bool own_place = place_is_in_window(a, r.old, r.old_bytes);
-	if (!a->alone && r.flags & MREMAP_FIXED && !own_place && rounded(r.old_bytes) > rounded(r.new_bytes))
-		r.old_bytes = r.new_bytes;
+	if (!a->alone && r.flags & MREMAP_FIXED && !own_place && rounded(r.old_bytes) >= rounded(r.new_bytes))
+		r.old_bytes = r.new_bytes = PAGE_BYTES;
 	/* Shrinking unmaps all of the old range that is beyond. */
 	if (rounded(r.old_bytes) > rounded(r.new_bytes) && !own_place && r.old_bytes != from.bytes)
 		r.old_bytes = from.bytes;
