@@ -135,9 +135,15 @@ def save(context, folder, samples, groups, described, took):
         f.write(page_text(samples, groups, context, described, took))
 
 
+def leave(number, _frame):
+    """Once: make passes on what its whole group was sent, and tidying up is not to be interrupted."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main():
     options, described = options_read(), report.machine()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, leave)
     os.makedirs(options.out, exist_ok=True)
     work = tempfile.mkdtemp(prefix="solvent-bench-work.", dir="/var/tmp")
     os.chmod(work, 0o755)

@@ -27,7 +27,7 @@ def number(value):
 def quantity(value, unit):
     if unit == "ns":
         for factor, name in ((1e6, "ms"), (1e3, "us")):
-            if value >= factor:
+            if abs(value) >= factor:
                 return f"{number(value / factor)} {name}"
     return f"{number(value)} {unit}".strip()
 
@@ -41,16 +41,14 @@ def bound_text(bound, metric):
     return f"{which} {value:.2f}x of {bound.side}" if bound.side else f"{which} {quantity(value, metric.unit)}"
 
 
-def bound_value(samples, metric, bound):
-    """What the bound is on, or None if a side is missing. Of a ratio: the median of those of
-    the rounds."""
-    ours = samples[metric.name].get(OURS)
-    theirs = samples[metric.name].get(bound.side) if bound.side else None
-    if not ours or (bound.side and not theirs):
-        return None
+def bound_values(samples, metric, bound):
+    """What the bound is on, round by round; empty if a side is missing."""
+    ours = samples[metric.name].get(OURS, [])
     if not bound.side:
-        return median(ours)
-    return median(ours) - median(theirs) if bound.more is not None else median(ratios(samples, metric, bound.side))
+        return ours
+    if bound.more is not None:
+        return [a - b for a, b in zip(ours, samples[metric.name].get(bound.side, []))]
+    return ratios(samples, metric, bound.side)
 
 
 def bound_holds(bound, value):
@@ -60,15 +58,18 @@ def bound_holds(bound, value):
 
 
 def verdicts(samples, tasks):
-    """[(metric, bound, value, holds)]"""
-    found = []
-    for task in tasks:
-        for metric in task.metrics:
-            for bound in metric.bounds:
-                value = bound_value(samples, metric, bound)
-                if value is not None:
-                    found.append((metric, bound, value, bound_holds(bound, value)))
-    return found
+    """[(metric, bound, values)], of what was measured."""
+    found = [(metric, bound, bound_values(samples, metric, bound))
+             for task in tasks for metric in task.metrics for bound in metric.bounds]
+    return [v for v in found if v[2]]
+
+
+def verdict(bound, values):
+    """By the median. Where the bound lies in its interval, another run may say otherwise."""
+    low, high = interval(values)
+    holds = bound_holds(bound, median(values))
+    told = "holds" if holds else "**does not hold**"
+    return told if bound_holds(bound, low) == bound_holds(bound, high) == holds else told + ", within the spread"
 
 
 def means(samples, tasks):
@@ -160,11 +161,17 @@ def cell(samples, metric, side):
     return text
 
 
+def verdict_row(metric, bound, values):
+    def shown(value):
+        return f"{value:.2f}x" if bound.side and bound.more is None else quantity(value, metric.unit)
+    low, high = interval(values)
+    spread = f" ({shown(low)} to {shown(high)})" if len(values) > 1 else ""
+    return f"| {metric.name} | {bound_text(bound, metric)} | {shown(median(values))}{spread} | {verdict(bound, values)} |"
+
+
 def verdict_table(samples, tasks):
     out = ["| figure | promised | measured | |", "|---|---|---|---|"]
-    for metric, bound, value, holds in verdicts(samples, tasks):
-        shown = f"{value:.2f}x" if bound.side and bound.more is None else quantity(value, metric.unit)
-        out.append(f"| {metric.name} | {bound_text(bound, metric)} | {shown} | {'holds' if holds else '**does not hold**'} |")
+    out += [verdict_row(*v) for v in verdicts(samples, tasks)]
     for name, sides in means(samples, tasks).items():
         if "jemalloc" in sides:
             out.append(f"| {name}, geometric mean | | " + ", ".join(f"{v:.3f}x of {s}" for s, v in sides.items()) + " | |")
