@@ -199,7 +199,7 @@ check-exact: packages-build
 
 # Real programs and longer storms: what .ci/run does beyond `check`.
 check-programs: packages-programs
-	$(Q)$(MAKE) --no-print-directory all $(PROGRAMS) $(STRESS)
+	$(Q)$(MAKE) --no-print-directory all $(PROGRAMS) $(STRESS) $(BENCH)
 	$(Q)$(BUILD)/tests/stress_broker
 	$(Q)BUILD=$(BUILD) bats tests/programs
 
