@@ -130,7 +130,7 @@ bool birth_begin(struct birth *b)
 static void birth_child(struct birth *b)
 {
 	under_way = b->outer;
-	self_become_child(b->covered ? &b->embryo : NULL);
+	self_born(b->covered ? &b->embryo : NULL);
 }
 
 static void birth_release(struct birth *b)

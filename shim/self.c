@@ -234,3 +234,11 @@ void self_become_child(const struct embryo *e)
 		child_begin(e);
 	signals_restore(signals);
 }
+
+/* A first look at the token is a page fault, and writing to it another. So the pid is asked first, which
+ * says nothing only where we have been here before, or in two pid namespaces. */
+void self_born(const struct embryo *e)
+{
+	if (raw_getpid() != self.pid || self_is_copy())
+		child_begin(e);
+}

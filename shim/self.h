@@ -94,6 +94,10 @@ int self_enter(const char *account, bool wait, struct reply_join *ret);
  * handler and, as a backstop, by the first charge of a copy. */
 void self_become_child(const struct embryo *e);
 
+/* The same in the child of a fork that we did see coming: it is a copy unless it has charged sooner,
+ * and every signal is blocked (shim/fork.c). */
+void self_born(const struct embryo *e);
+
 /* Joins the account named by the environment. Called by the constructor, once, with no
  * other thread running. Ends the process (exit 125, one sentence) when it may not run
  * unaccounted. */

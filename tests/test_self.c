@@ -195,6 +195,20 @@ Test(self, a_child_on_credit_pays_the_rest)
 	cr_assert(used_of(e.slot) == PAGES - CREDIT && me->credit == CREDIT && me->soft == SOFT);
 }
 
+/* Known by its pid, or where that is the same by chance, by what is wiped; and by neither once it is. */
+Test(self, a_child_is_born_once)
+{
+	for (int same = 0; same < 2; same++) {
+		struct embryo e = child_make();
+		uint32_t parent = self.slot;
+		self.pid = self.broker_pid = same ? getpid() : getpid() + 1;
+		self_born(&e);
+		cr_assert(self.slot == e.slot && self.slot != parent && self.pid == getpid() && *self.token == 1);
+		self_born(NULL);
+		cr_assert(self.slot == e.slot && joins == 0 && used_of(e.slot) == PAGES - CREDIT);
+	}
+}
+
 /* Its parent had more when it was conceived, and threads that gave most of it back. */
 Test(self, a_child_owes_no_more_than_it_has)
 {
