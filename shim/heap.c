@@ -198,7 +198,7 @@ static void *reserve(void *addr, size_t bytes, int flags)
 	    self.ledger->header.mode == ACCOUNT_ENFORCE)
 		return MAP_FAILED;
 	void *p = covered(map_mmap(addr, bytes, PROT_NONE, flags, -1, 0, CATEGORY_HEAP, &reason), bytes);
-	if (p != MAP_FAILED)
+	if (p != MAP_FAILED && tables_have_begun())
 		keep_apart((uintptr_t)p);
 	return p;
 }

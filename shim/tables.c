@@ -61,6 +61,7 @@ static __thread __attribute__((tls_model("initial-exec"))) struct {
 static struct lock lock;
 static uintptr_t root_low = UINTPTR_MAX, root_high; /* what was written to before tables_thin */
 static bool root_is_thin;
+static bool begun;
 
 void tables_child(void)
 {
@@ -85,6 +86,11 @@ static bool pages_open(uintptr_t from, uintptr_t to)
 	if (reason != REASON_NONE || raw_failed(r))
 		heap_refused(reason);
 	return reason == REASON_NONE && !raw_failed(r);
+}
+
+bool tables_have_begun(void)
+{
+	return begun;
 }
 
 /* --- blocks --- */
@@ -160,7 +166,7 @@ static bool region_cover(struct region *r, uint64_t first, uint64_t n)
 bool tables_cover(uintptr_t addr, size_t bytes)
 {
 	uint64_t part = addr >> PART_SHIFT, end = (addr + bytes - 1) >> PART_SHIFT;
-	while (TREE_IS_KNOWN && part <= end) {
+	while (TREE_IS_KNOWN && begun && part <= end) {
 		uint64_t first = part % PARTS, n = min_u64(PARTS - first, end - part + 1);
 		struct region *r = region_find(1 + part / PARTS, true);
 		if (r && !region_cover(r, first, n))
@@ -274,6 +280,7 @@ void *__wrap_je_base_new(void *tsd, unsigned n, const void *hooks, bool metadata
 
 bool __wrap_je_base_boot(void *tsd)
 {
+	begun = true;
 	here.blocks++;
 	bool failed = __real_je_base_boot(tsd);
 	here.blocks--;

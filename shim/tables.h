@@ -4,6 +4,10 @@
 
 #include "include/ledger.h"
 
+/* Are there any yet? Before, jemalloc maps a page to try what the kernel does with it, and unmaps it
+ * again (src/pages.c:pages_boot). */
+bool tables_have_begun(void);
+
 /* Is jemalloc mapping a block for its tables, not memory to give out? */
 bool tables_want_block(void);
 
