@@ -97,9 +97,11 @@ WRAPPED := je_tsd_tcache_enabled_data_init je_arena_palloc je_tcache_cleanup je_
            je_pac_maybe_decay_purge je_pac_decay_all je_pac_decay_ms_set je_arena_destroy
 TREE_BYTES := $(shell nm -S $(JEMALLOC) 2>/dev/null | sed -n 's/^[0-9a-f]* \([0-9a-f]*\) B je_arena_emap_global$$/0x\1/p')
 $(BUILD)/shim/tables.o: override CPPFLAGS += -DJEMALLOC_TREE_BYTES=$(TREE_BYTES)
+# noseparate-code: one mapping of what is only read or run instead of three, since every process has it
+# and every fork copies it.
 $(LIBRARY): $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a shim/shim.map shim/retarget.sh
 	$(Q)$(LINK) -shared -static-libgcc -Wl,--as-needed -Wl,-soname,lib$(NAME).so -Wl,--version-script=shim/shim.map \
-	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst -o $@.linked $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
+	    $(WRAPPED:%=-Wl,--wrap=%) -Wl,-z,defs,-z,relro,-z,now,-z,initfirst,-z,noseparate-code -o $@.linked $(SHIM) $(RESERVE) $(BUILD)/jemalloc.a -lm
 	$(if $(DIRECTLY),$(Q)shim/retarget.sh $@.linked)
 	$(Q)mv $@.linked $@
 
