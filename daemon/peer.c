@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Anybody may connect, as often as he likes, and say nothing or anything. So the table is
- * small, a request is read the moment its peer is accepted, silence is short, and when
- * the table is full room is made at the cost of whoever takes most of it. */
+ * small, a request is read the moment its peer is accepted (mostly it is all that comes: only
+ * who stays is listened to), silence is short, and when the table is full room is made at the
+ * cost of whoever takes most of it. */
 #include "daemon/peer.h"
 
 #include <errno.h>
@@ -188,9 +189,7 @@ static bool peer_open(struct broker *b, struct peer *peer, int fd)
 	struct ucred who;
 	socklen_t n = sizeof who;
 	struct peers *p = &b->peers;
-	struct epoll_event e = { .events = EPOLLIN, .data.u32 = p->source + (uint32_t)(peer - p->peer) };
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) != 0 ||
-	    epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &e) != 0) {
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) != 0) {
 		close(fd);
 		return false;
 	}
@@ -198,6 +197,13 @@ static bool peer_open(struct broker *b, struct peer *peer, int fd)
 			       .since_ns = b->now_ns };
 	p->n++;
 	return true;
+}
+
+/* Whatever it has said meanwhile is told as well. */
+static bool peer_listen(struct peers *p, const struct peer *peer)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.u32 = p->source + (uint32_t)(peer - p->peer) };
+	return epoll_ctl(p->epoll, EPOLL_CTL_ADD, peer->fd, &e) == 0;
 }
 
 int peers_accept(struct broker *b, int listener)
@@ -208,7 +214,7 @@ int peers_accept(struct broker *b, int listener)
 			return errno == EMFILE || errno == ENFILE ? -EMFILE : 0;
 		b->busy_ns = b->now_ns;
 		struct peer *peer = peer_place(&b->peers);
-		if (peer_open(b, peer, fd) && !peer_serve(b, peer))
+		if (peer_open(b, peer, fd) && !(peer_serve(b, peer) && peer_listen(&b->peers, peer)))
 			peer_close(&b->peers, peer);
 	}
 	return 0;

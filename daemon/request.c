@@ -154,10 +154,11 @@ static void answer_rank(struct broker *b, const struct peer *peer, const void *p
 static const struct {
 	size_t request_bytes, reply_bytes;
 	void (*answer)(struct broker *, const struct peer *, const void *, struct reply *);
+	bool is_last; /* on its connection */
 } kind[OPCODE_N] = {
-	[OPCODE_JOIN] = { sizeof(struct request_join), sizeof(struct reply_join), answer_join },
-	[OPCODE_EXTEND] = { sizeof(struct request_extend), sizeof(struct reply_extend), answer_extend },
-	[OPCODE_ADOPT] = { sizeof(struct request_adopt), sizeof(struct reply_join), answer_adopt },
+	[OPCODE_JOIN] = { sizeof(struct request_join), sizeof(struct reply_join), answer_join, true },
+	[OPCODE_EXTEND] = { sizeof(struct request_extend), sizeof(struct reply_extend), answer_extend, true },
+	[OPCODE_ADOPT] = { sizeof(struct request_adopt), sizeof(struct reply_join), answer_adopt, true },
 	[OPCODE_POOL] = { sizeof(struct request_pool), sizeof(struct reply_pool), answer_pool },
 	[OPCODE_RANK] = { sizeof(struct request_rank), sizeof(struct reply_rank), answer_rank },
 	[OPCODE_ACCOUNT] = { sizeof(struct request_account), sizeof(struct reply_account), answer_account },
@@ -191,6 +192,7 @@ void request_answer(struct broker *b, const struct peer *peer, const void *packe
 		ret->hang_up = true;
 		return;
 	}
+	ret->hang_up = kind[head->opcode].is_last;
 	kind[head->opcode].answer(b, peer, packet, ret);
 }
 

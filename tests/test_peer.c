@@ -470,6 +470,26 @@ static void descriptor_send(int to, int fd)
 		_exit(1);
 }
 
+/* A member asks once on a connection: no turn is needed to hear that it hung up. */
+Test(peer, hangs_up_on_members_with_the_reply_and_listens_to_who_stays)
+{
+	struct request_join join = { .head = peer_head(OPCODE_JOIN), .account = "a" };
+	struct request_pool pool = { .head = peer_head(OPCODE_POOL) };
+	struct message reply[16];
+	int fd = peer_connect(door_name);
+	for (int i = 0; i < 3; i++) {
+		cr_assert(send(fd, &pool, sizeof pool, MSG_NOSIGNAL) == (ssize_t)sizeof pool);
+		turn();
+		cr_assert(recv(fd, reply, sizeof reply, MSG_DONTWAIT) == (ssize_t)sizeof(struct reply_pool) && b.peers.n == 1);
+	}
+	cr_assert(send(fd, &join, sizeof join, MSG_NOSIGNAL) == (ssize_t)sizeof join);
+	turn();
+	cr_assert(b.peers.n == 0 && b.registry.members == 1);
+	cr_assert(recv(fd, reply, sizeof reply, MSG_DONTWAIT) == (ssize_t)sizeof(struct reply_join));
+	cr_assert(recv(fd, reply, sizeof reply, MSG_DONTWAIT) == 0);
+	close(fd);
+}
+
 /* A connection that has been accepted, of a process that has ended since, whose number is that of
  * process `pid` by now. */
 static int connection_left(pid_t pid)
@@ -495,12 +515,14 @@ static int connection_left(pid_t pid)
 	return -1;
 }
 
-static enum status status_of(int fd, const void *packet, size_t bytes)
+static enum status status_of(pid_t pid, const void *packet, size_t bytes)
 {
 	struct message reply[16];
+	int fd = connection_left(pid);
 	cr_assert(send(fd, packet, bytes, MSG_NOSIGNAL) == (ssize_t)bytes);
 	turn();
 	cr_assert(recv(fd, reply, sizeof reply, MSG_DONTWAIT) >= (ssize_t)sizeof *reply);
+	close(fd);
 	return reply->status;
 }
 
@@ -516,12 +538,10 @@ Test(peer, takes_nobody_for_the_process_that_had_its_number)
 					 .slot = member_slot(a, m) };
 	struct request_adopt adopt = { .head = peer_head(OPCODE_ADOPT), .account = "a", .slot = member_slot(a, m),
 				       .generation = m->generation };
-	int fd = connection_left(pid);
 	uint32_t granted = a->granted;
-	cr_assert(status_of(fd, &adopt, sizeof adopt) == STATUS_NOT_MEMBER);
-	cr_assert(status_of(fd, &extend, sizeof extend) == STATUS_NOT_MEMBER && a->granted == granted);
-	cr_assert(status_of(fd, &join, sizeof join) == STATUS_NOT_MEMBER);
-	close(fd);
+	cr_assert(status_of(pid, &adopt, sizeof adopt) == STATUS_NOT_MEMBER);
+	cr_assert(status_of(pid, &extend, sizeof extend) == STATUS_NOT_MEMBER && a->granted == granted);
+	cr_assert(status_of(pid, &join, sizeof join) == STATUS_NOT_MEMBER);
 	end(pid);
 }
 
