@@ -294,7 +294,10 @@ at_terminal() {
 		        os.setpgid(0, 0)
 		        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
 		        os.execv("./solvent", ["solvent", "run", "--budget", "64M", "--summary", "--", "sh", "-c", JOB])
-		    os.setpgid(job, job)
+		    try:
+		        os.setpgid(job, job)
+		    except PermissionError: # it has done so itself, and is another program already (setpgid(2): EACCES)
+		        pass
 		    os.tcsetpgrp(0, job)
 		    _, status = os.waitpid(job, os.WUNTRACED)
 		    print("stopped" if os.WIFSTOPPED(status) else status, flush=True)
