@@ -184,16 +184,13 @@ void request_answer(struct broker *b, const struct peer *peer, const void *packe
 	ret->bytes = status == STATUS_OK ? kind[head->opcode].reply_bytes : sizeof ret->head;
 	memset(&ret->head, 0, ret->bytes);
 	ret->fd = -1;
-	ret->fd_is_temporary = ret->hang_up = ret->new_member = false;
+	ret->fd_is_temporary = ret->new_member = false;
+	ret->hang_up = status != STATUS_OK || kind[head->opcode].is_last;
 	ret->place = ret->slot = 0;
 	ret->head = (struct message){ .magic = PROTOCOL_MAGIC, .version = PROTOCOL_VERSION,
 				      .opcode = bytes >= sizeof *head ? head->opcode : 0, .status = status };
-	if (status != STATUS_OK) {
-		ret->hang_up = true;
-		return;
-	}
-	ret->hang_up = kind[head->opcode].is_last;
-	kind[head->opcode].answer(b, peer, packet, ret);
+	if (status == STATUS_OK)
+		kind[head->opcode].answer(b, peer, packet, ret);
 }
 
 void request_undo(struct broker *b, const struct reply *reply)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What is said over the broker's socket: SOCK_SEQPACKET, one fixed struct a packet,
  * exact sizes. One request, one reply, in order; a peer that sends anything else is
- * closed. What a member asks (JOIN, EXTEND, ADOPT) is the last on its connection: the broker closes
- * it with the reply, and is not woken to hear that the member has. Who a peer is comes from the kernel (SO_PEERCRED), never from a message. */
+ * closed. What a member asks (JOIN, EXTEND, ADOPT) is the last on its connection: the
+ * broker closes it with the reply, and is not woken to hear that the member has. Who a
+ * peer is comes from the kernel (SO_PEERCRED), never from a message. */
 #pragma once
 
 #include <sys/socket.h>

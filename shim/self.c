@@ -188,10 +188,9 @@ static bool pid_is_in_other_space(void)
 	return raw_call0(SYS_getppid) == 0;
 }
 
-static bool child_adopt(const struct embryo *e, uint64_t pages)
+static bool child_adopt(const struct embryo *e, uint64_t pages, int32_t pid)
 {
 	uint64_t credit = min_u64(e->credit, pages), due = pages - credit;
-	int32_t pid = raw_getpid();
 	/* Where our number means nothing to the broker it is asked for its own, before we live in
 	 * the slot: it gives up one whose process it does not know. */
 	if ((pid_is_foreign() || pid_is_in_other_space()) && broker_adopt(e, &pid) != 0)
@@ -210,7 +209,7 @@ static bool child_adopt(const struct embryo *e, uint64_t pages)
 	return true;
 }
 
-static void child_begin(const struct embryo *e)
+static void child_begin(const struct embryo *e, int32_t pid)
 {
 	uint64_t pages = SELF_MINE_PAGES(self.mine);
 	self.slot_lock.word = 0; /* its holder, if any, stayed in the parent */
@@ -218,9 +217,9 @@ static void child_begin(const struct embryo *e)
 	alert_child();
 	charge_child_reset(pages);
 	*self.token = 1;
-	if (self.state == SELF_MEMBER && !(e && child_adopt(e, pages)))
+	if (self.state == SELF_MEMBER && !(e && child_adopt(e, pages, pid)))
 		child_join(pages);
-	self.pid = raw_getpid();
+	self.pid = pid;
 	if (self.state == SELF_MEMBER)
 		shared_child();
 }
@@ -231,7 +230,7 @@ void self_become_child(const struct embryo *e)
 {
 	uint64_t signals = signals_block();
 	if (self_is_copy())
-		child_begin(e);
+		child_begin(e, raw_getpid());
 	signals_restore(signals);
 }
 
@@ -239,6 +238,7 @@ void self_become_child(const struct embryo *e)
  * says nothing only where we have been here before, or in two pid namespaces. */
 void self_born(const struct embryo *e)
 {
-	if (raw_getpid() != self.pid || self_is_copy())
-		child_begin(e);
+	int32_t pid = raw_getpid();
+	if (pid != self.pid || self_is_copy())
+		child_begin(e, pid);
 }
