@@ -180,6 +180,7 @@ static bool can_wait(struct broker *b, struct member *m, const struct look *look
 	bool moved = m->looked_at && (int64_t)look->data != m->apart;
 	m->apart = (int64_t)look->data;
 	m->looked_at = true;
+	m->quiet += !moved && m->quiet < AUDIT_QUIETER;
 	return !moved;
 }
 
@@ -194,7 +195,9 @@ static void attached_audit(struct broker *b, struct account *a, uint32_t s)
 		return;
 	}
 	m->quiet = 0;
-	if (unattached_turn(b, a, s) || !look_well(a, s, &look))
+	/* The first time, one of these is counted whatever the looks say. */
+	bool is_first = !m->counted && look.resident <= AUDIT_LARGE_PAGES;
+	if (unattached_turn(b, a, s) || (!is_first && !look_well(a, s, &look)))
 		return;
 	if (m->counted && look.high < m->apart && m->unseen == 0 && !is_doubted(m))
 		m->apart = look.high; /* less is writable: nothing to find */
@@ -223,12 +226,11 @@ static void unattached_audit(struct broker *b, struct account *a, uint32_t s)
 	unseen_set(b, a, s, (uint32_t)min_u64((uint64_t)(look.low + m->apart), PAGES_MAX));
 }
 
-/* Of many that come, few live to be looked at twice: for those a file is kept open, as long as
- * there are descriptors enough for those who join. */
+/* It will be looked at again: its file is kept open, as long as there are descriptors enough for
+ * those who join. */
 static void statm_keep(struct broker *b, struct member *m)
 {
-	bool before = m->counted || m->looked_at;
-	if (m->statm >= 0 || !before || b->registry.pidfds >= b->registry.pidfds_most / 2)
+	if (m->statm >= 0 || b->registry.pidfds >= b->registry.pidfds_most / 2)
 		return;
 	m->statm = count_open(m->pid);
 	b->registry.pidfds += m->statm >= 0;

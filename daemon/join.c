@@ -55,10 +55,10 @@ static void reply_fill(struct broker *b, const struct account *a, uint32_t s, in
 	r->slot = s;
 }
 
-static void foreign_mark(struct account *a, uint32_t s, int32_t pid)
+static void foreign_mark(struct account *a, uint32_t s, int32_t pid, int pidfd)
 {
 	/* Its children's pids, which it will write, are not ours either. */
-	if (proc_is_foreign(pid))
+	if (proc_is_foreign(pid, pidfd))
 		__atomic_fetch_or(&a->ledger->slot[s].flags, SLOT_FOREIGN_PID, __ATOMIC_RELAXED);
 }
 
@@ -113,7 +113,7 @@ static enum status join_fresh(struct broker *b, struct account *a, const struct 
 	CRASH_POINT(JOIN_CLAIMED);
 	__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
 	CRASH_POINT(JOIN_NAMED);
-	foreign_mark(a, (uint32_t)s, peer->pid);
+	foreign_mark(a, (uint32_t)s, peer->pid, *pidfd);
 	births_enter(b, a, (uint32_t)s, slot_read(a->ledger, (uint32_t)s), peer->pid, peer->uid,
 		     pidfd_take(pidfd));
 	CRASH_POINT(JOIN_ENTERED);
@@ -254,8 +254,8 @@ enum status adopt(struct broker *b, struct account *a, const struct peer *peer, 
 			return STATUS_NOT_MEMBER;
 		__atomic_store_n(&a->ledger->slot[s].pid, peer->pid, __ATOMIC_RELEASE);
 		CRASH_POINT(ADOPT_NAMED);
+		foreign_mark(a, s, peer->pid, pidfd);
 		births_enter_as(b, a, s, word, peer->pid, peer->uid, pidfd, &st);
-		foreign_mark(a, s, peer->pid);
 	}
 	reply_fill(b, a, s, peer->pid, r);
 	return STATUS_OK;

@@ -62,9 +62,10 @@ bool proc_handles(int32_t pid, int signal);
  * asking another: a file system whose server is gone would never answer. 0 or -errno. */
 int proc_inode(int at, const char *path, uint64_t *ret_device, uint64_t *ret_inode);
 
-/* Does it live in a pid namespace below ours? Then its own idea of pids, and its
- * children's, is not ours (man 7 pid_namespaces; NSpid in /proc/PID/status). */
-bool proc_is_foreign(int32_t pid);
+/* Does it, whose pidfd (the caller's) is given, live in a pid namespace below ours? Then its own
+ * idea of pids, and its children's, is not ours (man 7 pid_namespaces; NSpid in the pidfd's
+ * /proc/self/fdinfo, and in /proc/PID/status where that may not be read). */
+bool proc_is_foreign(int32_t pid, int pidfd);
 
 /* Does the process map the ledger with that device and inode number, shared and writable, as
  * a member does and a reader (solvent status) does not? 1 or 0; -EACCES when it may not be

@@ -75,7 +75,7 @@ static struct learnt learn(size_t most, uint64_t inode, const char *cgroup)
 	l.effective_error = proc_effective_uid(1, &l.effective);
 	l.count_error = count_quick(1, -1, &l.count);
 	l.whole_error = count_whole(1, &l.whole);
-	l.foreign = proc_is_foreign(1);
+	l.foreign = proc_is_foreign(1, 1);
 	l.maps = proc_maps(1, makedev(0, 1), inode);
 	l.in_cgroup = proc_in_cgroup(1, cgroup);
 	l.memory = proc_memory_bytes();

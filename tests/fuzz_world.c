@@ -222,7 +222,7 @@ int __wrap_count_open(int32_t pid);
 int __wrap_count_quick(int32_t pid, int fd, struct count *ret);
 int __wrap_count_whole(int32_t pid, uint64_t *ret_pages);
 bool __wrap_count_is_shared(int32_t one, int32_t other);
-bool __wrap_proc_is_foreign(int32_t pid);
+bool __wrap_proc_is_foreign(int32_t pid, int pidfd);
 int __wrap_proc_maps(int32_t pid, dev_t device, uint64_t inode);
 bool __wrap_proc_in_cgroup(int32_t pid, const char *prefix);
 int __wrap_proc_walk_open(struct proc_walk *w);
@@ -294,8 +294,9 @@ bool __wrap_count_is_shared(int32_t one, int32_t other)
 	return one % 2 && other % 2;
 }
 
-bool __wrap_proc_is_foreign(int32_t pid)
+bool __wrap_proc_is_foreign(int32_t pid, int pidfd)
 {
+	(void)pidfd;
 	spend(20000);
 	const struct world_process *p = world_find(pid);
 	return p && p->foreign;

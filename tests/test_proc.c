@@ -45,6 +45,18 @@ static void file(int pid, const char *name, const char *text)
 	close(fd);
 }
 
+/* /proc/self/fdinfo/FD holds `text`. */
+static void descriptor(int number, const char *text)
+{
+	char path[128];
+	snprintf(path, sizeof path, "%s/self", root);
+	mkdir(path, 0700);
+	snprintf(path, sizeof path, "%s/self/fdinfo", root);
+	mkdir(path, 0700);
+	snprintf(path, sizeof path, "self/fdinfo/%d", number);
+	file(0, path, text);
+}
+
 #define REST " 7 100 100 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1000 200 18446744073709551615\n"
 
 Test(proc, reads_the_parent_and_the_start_whatever_the_name)
@@ -88,9 +100,23 @@ Test(proc, tells_the_user_and_the_namespace)
 	uid_t uid = 7;
 	file(100, "status", "Name:\tUid:\t\nUmask:\t0022\nUid:\t33\t34\t35\t36\nNSpid:\t100\nThreads:\t1\n");
 	cr_assert(proc_uid(100, &uid) == 0 && uid == 33);
-	cr_assert(!proc_is_foreign(100));
+	cr_assert(!proc_is_foreign(100, 5));
 	file(101, "status", "Name:\tx\nUid:\t0\t0\t0\t0\nNSpid:\t101\t5\n");
-	cr_assert(proc_is_foreign(101));
+	cr_assert(proc_is_foreign(101, 5));
+}
+
+Test(proc, asks_the_pidfd_before_the_pid)
+{
+	file(101, "status", "NSpid:\t101\t5\n");
+	file(102, "status", "NSpid:\t102\n");
+	descriptor(5, "pos:\t0\nPid:\t102\nNSpid:\t102\t5\n");
+	descriptor(6, "pos:\t0\nPid:\t101\nNSpid:\t101\n");
+	descriptor(7, "pos:\t0\nPid:\t-1\nNSpid:\t-1\n"); /* gone */
+	descriptor(8, "pos:\t0\n"); /* no pidfd, or a kernel without namespaces */
+	cr_assert(proc_is_foreign(102, 5));
+	cr_assert(!proc_is_foreign(101, 6));
+	cr_assert(!proc_is_foreign(101, 7));
+	cr_assert(proc_is_foreign(101, 8) && !proc_is_foreign(102, 8));
 }
 
 Test(proc, finds_writers_of_one_ledger_and_no_others)
