@@ -54,10 +54,9 @@ static void child_cover(struct embryo *e, uint64_t credit)
 
 static enum refusal_reason embryo_pay(uint64_t pages, struct embryo *ret)
 {
-	struct self_lock lock;
 	if (inject_refuses())
 		return REASON_LIMIT;
-	if (!self_lock(&lock))
+	if (!self_lock_blocked())
 		return REASON_BROKER;
 	struct gather g = self_gather();
 	g.context = ret; /* for a child: shim/broker.c:broker_extend */
@@ -65,7 +64,7 @@ static enum refusal_reason embryo_pay(uint64_t pages, struct embryo *ret)
 	enum refusal_reason reason = embryo_conceive(&g, entry, ret);
 	if (reason == REASON_NONE)
 		child_cover(ret, pages - entry);
-	self_unlock(&lock);
+	self_unlock_blocked();
 	return reason;
 }
 
@@ -135,12 +134,11 @@ static void birth_child(struct birth *b)
 
 static void birth_release(struct birth *b)
 {
-	struct self_lock lock;
 	/* Where the lock cannot be had the embryo stays ours, and goes when we go. */
-	if (!self_lock(&lock))
+	if (!self_lock_blocked())
 		return;
 	embryo_release(self.ledger, self.slot, b->embryo);
-	self_unlock(&lock);
+	self_unlock_blocked();
 }
 
 static void birth_parent(struct birth *b, pid_t pid)

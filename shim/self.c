@@ -22,9 +22,8 @@ struct self self;
 
 /* Taken over from a child of vfork that was killed while it acted in our slot's name: what it
  * left open is settled first. */
-bool self_lock(struct self_lock *ret)
+bool self_lock_blocked(void)
 {
-	ret->signals = signals_block();
 	enum lock_result result = lock_take(&self.slot_lock);
 	/* Asked when it is taken: it may have been waited for. */
 	bool ours = result != LOCK_NOT_TAKEN && !self_is_buried();
@@ -34,15 +33,27 @@ bool self_lock(struct self_lock *ret)
 	}
 	if (result != LOCK_NOT_TAKEN && !ours)
 		lock_release(&self.slot_lock);
+	return ours;
+}
+
+/* The slot's intent is closed before. */
+void self_unlock_blocked(void)
+{
+	lock_release(&self.slot_lock);
+}
+
+bool self_lock(struct self_lock *ret)
+{
+	ret->signals = signals_block();
+	bool ours = self_lock_blocked();
 	if (!ours)
 		signals_restore(ret->signals);
 	return ours;
 }
 
-/* The slot's intent is closed before. */
 void self_unlock(const struct self_lock *lock)
 {
-	lock_release(&self.slot_lock);
+	self_unlock_blocked();
 	signals_restore(lock->signals);
 }
 

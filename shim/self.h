@@ -67,6 +67,10 @@ struct self_lock {
 bool self_lock(struct self_lock *ret);
 void self_unlock(const struct self_lock *lock);
 
+/* The same for a thread that has blocked every signal already. */
+bool self_lock_blocked(void);
+void self_unlock_blocked(void);
+
 /* The means of gathering in this slot's name. Only between self_lock and self_unlock. */
 struct gather self_gather(void);
 
