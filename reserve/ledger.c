@@ -141,6 +141,22 @@ bool ledger_is_sound(const struct ledger *l, const char *name)
 	       strncmp(h->name, name, sizeof h->name) == 0;
 }
 
+/* No page of a shared mapping is copied by fork, so a child takes a fault for each that it uses; but one
+ * that it only reads maps what else is in the same 64 KiB of addresses (mm/memory.c:do_fault_around).
+ * At a multiple of these that is the header and the first slots. */
+#define FAULT_AROUND_BYTES ((uintptr_t)64 << 10)
+
+/* Somebody may be faster where it is to be: then it lies anywhere. */
+static void *map_in_one_window(int fd, int prot)
+{
+	void *p = mmap(NULL, LEDGER_BYTES, prot, MAP_SHARED, fd, 0);
+	uintptr_t below = (uintptr_t)p & ~(FAULT_AROUND_BYTES - 1);
+	if (p == MAP_FAILED || (uintptr_t)p == below)
+		return p;
+	munmap(p, LEDGER_BYTES);
+	return mmap((void *)below, LEDGER_BYTES, prot, MAP_SHARED, fd, 0);
+}
+
 int ledger_map(int fd, bool writable, struct ledger **ret)
 {
 	struct stat st;
@@ -152,7 +168,7 @@ int ledger_map(int fd, bool writable, struct ledger **ret)
 		return -EBADMSG;
 	if (st.st_size != (off_t)LEDGER_BYTES)
 		return -EPROTO;
-	struct ledger *l = mmap(NULL, LEDGER_BYTES, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
+	struct ledger *l = map_in_one_window(fd, PROT_READ | (writable ? PROT_WRITE : 0));
 	if (l == MAP_FAILED)
 		return -errno;
 	int error = l->header.magic != LEDGER_MAGIC ? -EBADMSG :

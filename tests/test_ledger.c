@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "reserve/ledger.h"
@@ -34,6 +36,43 @@ Test(ledger, maps_what_it_made_and_knows_its_name)
 	ledger_format(l, "pg");
 	cr_assert(ledger_is_sound(l, "pg"));
 	ledger_unmap(l);
+	close(fd);
+}
+
+static long faults(void)
+{
+	struct rusage u;
+	getrusage(RUSAGE_SELF, &u);
+	return u.ru_minflt;
+}
+
+/* Reads of a slot, and then writes to the header. */
+static long faults_of_child(struct ledger *l, uint32_t s)
+{
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		long before = (faults(), faults());
+		uint64_t seen = __atomic_load_n(&l->slot[s].state, __ATOMIC_RELAXED);
+		__atomic_store_n(&l->header.purse.word, seen, __ATOMIC_RELAXED);
+		_exit((int)(faults() - before));
+	}
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+Test(ledger, a_child_has_the_header_and_the_first_slots_for_one_page_fault)
+{
+	struct ledger *l[8];
+	int fd = ledger_create("x");
+	for (size_t i = 0; i < ARRAY_N(l); i++) {
+		cr_assert_eq(ledger_map(fd, true, &l[i]), 0);
+		l[i]->slot[40].state = 0;
+		l[i]->header.purse.word = 0;
+		mmap(NULL, (2 * i + 1) * PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+	for (size_t i = 0; i < ARRAY_N(l); i++)
+		cr_assert_eq(faults_of_child(l[i], 40), 1, "mapped at %p", (void *)l[i]);
 	close(fd);
 }
 
