@@ -539,3 +539,13 @@ time.sleep(60)' >"$work/ready" 3>&- &
 	done
 	broker_end
 }
+
+@test "what a child of fork runs of the library is had for one page fault" {
+	# One maps what lies in the same 64 KiB (mm/memory.c:do_fault_around), where the kernel aligns the library.
+	[ "$(nm libsolvent.so | grep -c __asan_report_load)" = 0 ] || skip "another build of the library"
+	windows=$(nm libsolvent.so | awk '$3 ~ /^(in_child|map_child|alert_child|fork_in_child|self_born|child_begin|charge_child_reset|shared_child|embryo_adopt|purse_swap|signals_restore)$/ {
+		print substr($1, 1, length($1) - 4) }' | sort | uniq -c)
+	echo "$windows"
+	[ "$(wc -l <<<"$windows")" = 1 ]
+	[ "$(awk '{ print $1 }' <<<"$windows")" -ge 8 ]
+}
