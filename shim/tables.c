@@ -100,16 +100,23 @@ bool tables_want_block(void)
 	return here.blocks > 0;
 }
 
+/* The next mapping of the program comes to lie before it, and must not become one with ours. No page of
+ * it is ever a huge one, so it can say so, which sets it apart; where the kernel knows no huge pages a
+ * page before it is left read-only, one mapping more in every process and for every fork to copy. */
+static uintptr_t block_begin(uintptr_t start, size_t all, uintptr_t at)
+{
+	return raw_failed(raw_madvise((void *)start, all, MADV_NOHUGEPAGE)) ? at - PAGE_BYTES : at;
+}
+
 /* By the door, which lifts the marks of a stack that libc unmapped there unseen: what is charged
- * in a block has been opened (pages_open). A page before it is left read-only: the next mapping
- * of the program comes to lie there, and must not become one with ours. */
+ * in a block has been opened (pages_open). */
 long tables_block(size_t bytes, enum refusal_reason *ret_reason)
 {
 	size_t all = HUGE_BYTES + bytes;
 	long r = map_mmap(NULL, all, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, CATEGORY_HEAP, ret_reason);
 	if (raw_failed(r))
 		return r;
-	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES) & ~(HUGE_BYTES - 1), low = at - PAGE_BYTES;
+	uintptr_t start = (uintptr_t)r, at = (start + HUGE_BYTES) & ~(HUGE_BYTES - 1), low = block_begin(start, all, at);
 	if (low != start)
 		raw_munmap((void *)start, low - start);
 	if (at + bytes != start + all)

@@ -22,20 +22,25 @@ static void compare(const char *when)
 	check(charged <= kernel + PAGES_OVER, "%s: charged %ld, the kernel counts %ld", when, charged, kernel);
 }
 
-/* Of pages without access there is one, before the heap's first addresses. */
+/* Of pages without access there is one, before the heap's first addresses; and of read-only ones that
+ * are nobody's none, where a block is set apart by having no huge pages. */
 static void guards_count(void)
 {
-	unsigned long start, end;
-	int guards = 0;
-	char line[512], access[5];
+	unsigned long start, end, inode;
+	int guards = 0, read_only = 0;
+	char line[512], may[5];
 	FILE *f = fopen("/proc/self/maps", "r");
 	check(f);
 	while (fgets(line, sizeof line, f)) {
-		check(sscanf(line, "%lx-%lx %4s", &start, &end, access) == 3);
-		guards += end - start == PAGE_BYTES && strcmp(access, "---p") == 0;
+		check(sscanf(line, "%lx-%lx %4s %*x %*x:%*x %lu", &start, &end, may, &inode) == 4);
+		bool one_page = end - start == PAGE_BYTES && inode == 0;
+		guards += one_page && strcmp(may, "---p") == 0;
+		read_only += one_page && strcmp(may, "r--p") == 0;
 	}
 	fclose(f);
 	check(guards <= 1, "%d", guards);
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0)
+		check(read_only == 0, "%d", read_only);
 }
 
 static void fill(char **block, unsigned seed)
