@@ -43,6 +43,9 @@ override CPPFLAGS += -I. -D_GNU_SOURCE -DSOLVENT_VERSION='"$(VERSION)"' -DSOLVEN
 ALL_CFLAGS = -std=gnu11 $(MACHINE) $(WARN) -fvisibility=hidden -fPIC -pthread $(mode.$(MODE)) $(CFLAGS)
 LINK       = mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(LDFLAGS)
 
+# Of a make inside this one, unless it was said how many.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 # -- rooms --------------------------------------------------------------------
 obj = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1/*.c))
 RESERVE := $(call obj,reserve)
@@ -167,15 +170,15 @@ $(BUILD)/flags: FORCE
 # -- proofs -------------------------------------------------------------------
 # `check` needs packages that the product does not; it installs what is missing and says so.
 check: packages-check
-	$(Q)$(MAKE) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES) $(FUZZERS) $(EXACT)
+	$(Q)$(MAKE) $(JOBS) -s --no-print-directory all $(TESTS) $(STRESS) $(PROBES) $(FUZZERS) $(EXACT)
 	$(Q)BUILD=$(BUILD) CC='$(CC)' MAKE='$(MAKE)' tests/check.sh
 
 # The same where a sanitizer looks on. What is preloaded cannot have a runtime of its own, so under
 # AddressSanitizer there are unit tests and the fuzzers' corpus; the shim has traps for what is
 # undefined, and threads on one page map have ThreadSanitizer. In the end ./solvent is this MODE's again.
 check-sanitized: packages-check
-	$(Q)$(MAKE) -s --no-print-directory MODE=asan PARTS='unit fuzz' parts
-	$(Q)$(MAKE) -s --no-print-directory MODE=trap PARTS='probes exact' parts
+	$(Q)$(MAKE) $(JOBS) -s --no-print-directory MODE=asan PARTS='unit fuzz' parts
+	$(Q)$(MAKE) $(JOBS) -s --no-print-directory MODE=trap PARTS='probes exact' parts
 	$(Q)$(MAKE) -s --no-print-directory MODE=tsan build/tsan/tests/stress_pagemap
 	$(Q)$(UNMOVED) build/tsan/tests/stress_pagemap
 	$(Q)$(MAKE) -s --no-print-directory all
