@@ -59,8 +59,8 @@ def is_narrow(task, samples, part):
 def sample(context, task, samples):
     order = list(task.sides)
     context.random.shuffle(order)
-    for side in order:
-        for name, value in task.run(side).items():
+    for side, values in task.run_all(order):
+        for name, value in values.items():
             samples[name].setdefault(side.name, []).append(value)
 
 

@@ -2,7 +2,8 @@
 /* What one call costs a process. Run bare, preloaded with some allocator, or under Solvent:
  * the program is the same and knows nothing of it.
  *
- * usage: doors CALL...    a line "CALL NANOSECONDS" for each; without any: their names */
+ * usage: doors CALL...       a line "CALL NANOSECONDS" for each; without any: their names
+ *        doors turns CALL    a batch of it for each line that is read (tests/bench/turns.py) */
 #include <pthread.h>
 #include <semaphore.h>
 #include <spawn.h>
@@ -224,21 +225,23 @@ static const struct {
 	{ "malloc-cross", malloc_cross },
 };
 
-static void run(const char *name)
+static stopwatch_work work_of(const char *name)
 {
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
-		if (strcmp(calls[i].name, name) == 0) {
-			printf("%s %.1f\n", name, stopwatch(calls[i].work));
-			return;
-		}
+		if (strcmp(calls[i].name, name) == 0)
+			return calls[i].work;
 	fprintf(stderr, "doors: no call named %s\n", name);
 	exit(2);
 }
 
 int main(int argc, char **argv)
 {
+	if (argc == 3 && strcmp(argv[1], "turns") == 0) {
+		stopwatch_turns(work_of(argv[2]));
+		return 0;
+	}
 	for (int i = 1; i < argc; i++)
-		run(argv[i]);
+		printf("%s %.1f\n", argv[i], stopwatch(work_of(argv[i])));
 	for (size_t i = 0; argc == 1 && i < sizeof calls / sizeof *calls; i++)
 		puts(calls[i].name);
 	return 0;

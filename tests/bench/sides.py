@@ -21,7 +21,10 @@ def library(pattern):
 
 
 class Side:
-    """A name, what it adds to the environment, and what stands in front of the command."""
+    """A name, what it adds to the environment, and what stands in front of the command. `alone`: while
+    something runs on it nothing may run on another."""
+
+    alone = False
 
     def __init__(self, name, environment=None, prefix=None):
         self.name = name
@@ -45,6 +48,7 @@ class Overcommit(Side):
     """vm.overcommit_memory=2 while the command runs. A process of its own restores what was
     before when we are gone, however that comes about."""
 
+    alone = True
     FILES = ["/proc/sys/vm/overcommit_memory", "/proc/sys/vm/overcommit_ratio"]
     RESTORE = """
 import sys

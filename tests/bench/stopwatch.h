@@ -41,17 +41,47 @@ static inline double stopwatch_batch(stopwatch_work work, uint64_t n)
 	return (stopwatch_now() - from) / (double)n;
 }
 
-/* Nanoseconds for one. What takes longer than a batch is done fewer times. */
-static inline double stopwatch(stopwatch_work work)
+/* How often it is done in a batch; and how many of those there are, fewer of what takes longer than one. */
+struct stopwatch_plan {
+	uint64_t n;
+	size_t batches;
+};
+
+/* The less of two: a thread that was started late says nothing of how long it takes. */
+static inline double stopwatch_least(stopwatch_work work, uint64_t n)
+{
+	double one = stopwatch_batch(work, n), other = stopwatch_batch(work, n);
+	return one < other ? one : other;
+}
+
+static inline struct stopwatch_plan stopwatch_try(stopwatch_work work)
 {
 	uint64_t n = 1;
-	double each = stopwatch_batch(work, 1), took[STOPWATCH_BATCHES];
+	double each = stopwatch_least(work, n);
 	while (each * (double)n < STOPWATCH_BATCH_NS / 2 && n < 1ull << 30) {
 		n *= 2;
-		each = stopwatch_batch(work, n);
+		each = stopwatch_least(work, n);
 	}
-	size_t batches = each > 10 * STOPWATCH_BATCH_NS ? 7 : STOPWATCH_BATCHES;
-	for (size_t i = 0; i < batches; i++)
-		took[i] = stopwatch_batch(work, n);
-	return stopwatch_median(took, batches);
+	return (struct stopwatch_plan){ n, each > 10 * STOPWATCH_BATCH_NS ? 7 : STOPWATCH_BATCHES };
+}
+
+/* Nanoseconds for one. */
+static inline double stopwatch(stopwatch_work work)
+{
+	double took[STOPWATCH_BATCHES];
+	struct stopwatch_plan plan = stopwatch_try(work);
+	for (size_t i = 0; i < plan.batches; i++)
+		took[i] = stopwatch_batch(work, plan.n);
+	return stopwatch_median(took, plan.batches);
+}
+
+/* In turn with others: says how many batches it wants, and does one, and says what one took, for each
+ * line that it reads. */
+static inline void stopwatch_turns(stopwatch_work work)
+{
+	char line[8];
+	struct stopwatch_plan plan = stopwatch_try(work);
+	printf("%zu\n", plan.batches);
+	for (fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout))
+		printf("%.1f\n", stopwatch_batch(work, plan.n));
 }

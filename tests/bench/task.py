@@ -21,10 +21,12 @@ class Metric:
 
 
 class Task:
-    """`run(side)` returns {metric name: value}."""
+    """`run(side)` returns {metric name: value}; or `run_all(sides)`, where they take turns, yields each
+    side with that."""
 
-    def __init__(self, name, sides, metrics, run, rounds=None):
-        self.name, self.sides, self.metrics, self.run, self.rounds = name, sides, metrics, run, rounds
+    def __init__(self, name, sides, metrics, run=None, rounds=None, run_all=None):
+        self.name, self.sides, self.metrics, self.rounds = name, sides, metrics, rounds
+        self.run_all = run_all or (lambda sides: ((side, run(side)) for side in sides))
 
 
 class Missing(Exception):

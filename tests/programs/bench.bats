@@ -18,6 +18,30 @@ print(verdict(Bound("bare", most=most), values))' "$@"
 	[ "$(verdict 1.10 1.12 1.15 1.20)" = "**does not hold**" ]
 }
 
+# in_turn PROGRAM: the medians of two sides on which it is run, in shell; or why there are none.
+in_turn() {
+	PYTHONPATH=tests/bench PYTHONDONTWRITEBYTECODE=1 python3 -c '
+import random, sys
+from sides import Side
+from turns import medians
+sides = [Side("one", {"STEP": "1"}), Side("two", {"STEP": "2"})]
+try:
+    took = medians(["sh", "-c", sys.argv[1]], sides, random)
+    print(*(took[side] for side in sides))
+except RuntimeError as error:
+    print(error)' "$1"
+}
+
+@test "sides take turns: a batch each, of which the median counts, and as often as the hastiest asks for" {
+	[ "$(in_turn 'echo $((3 * STEP)); n=0; while read -r _; do n=$((n + STEP)); echo $n; done')" = "2.0 4.0" ]
+	[[ $(in_turn 'echo 3; read -r _; exit 7') == "sh -c "*" ended with 7" ]]
+	# Who waits for a turn that does not come is ended.
+	run in_turn "echo 3; [ \$STEP = 1 ] || exit 1; : $work; while read -r _; do echo 1; done"
+	[ "$status" = 0 ]
+	run pgrep -f -- ": $work;"
+	[ "$status" != 0 ]
+}
+
 # make passes on what its whole group was sent.
 @test "ended by signal after signal, the benchmark leaves no process and no file" {
 	local before pid
