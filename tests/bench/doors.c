@@ -237,7 +237,7 @@ static stopwatch_work work_of(const char *name)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "turns") == 0) {
-		stopwatch_turns(work_of(argv[2]));
+		stopwatch_turns(work_of(argv[2]), stopwatch_alone, stopwatch_alone);
 		return 0;
 	}
 	for (int i = 1; i < argc; i++)

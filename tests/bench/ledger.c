@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the ledger's own steps cost, without a kernel or a heap in the way.
  *
- * usage: ledger STEP...    a line "STEP NANOSECONDS" for each; without any: their names
+ * usage: ledger STEP...       a line "STEP NANOSECONDS" for each; without any: their names
+ *        ledger turns STEP    a batch of it for each line that is read (tests/bench/turns.py)
  *
  * bare-*     two compare-and-swaps of a word, as little as a charge and an uncharge can be
  * charge-*   the same of a purse: one page is taken, and given back
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,42 +57,55 @@ static void pin(int cpu)
 }
 
 /* One goes on beside what is timed, on the other processor. */
-static bool stop;
-static stopwatch_work beside;
+static bool goes_on;
+static pthread_t thread;
+static pid_t child;
 
-static void *beside_main(void *unused)
+static void *thread_main(void *work) __attribute__((noreturn));
+static void *thread_main(void *work)
 {
 	pin(0);
-	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
-		beside(1000);
-	return unused;
-}
-
-static double timed_beside(stopwatch_work work)
-{
-	pthread_t t;
-	beside = work;
-	stop = false;
-	pthread_create(&t, NULL, beside_main, NULL);
-	double ns = stopwatch(work);
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	pthread_join(t, NULL);
-	return ns;
-}
-
-static double timed_apart(stopwatch_work work)
-{
-	pid_t pid = fork();
-	if (pid == 0) {
-		pin(0);
-		purse = &ledger->slot[1].purse;
-		for (;;)
-			work(1000);
+	for (;;) {
+		(*(stopwatch_work *)work)(1000);
+		__atomic_store_n(&goes_on, true, __ATOMIC_RELAXED);
+		pthread_testcancel();
 	}
-	double ns = stopwatch(work);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	return ns;
+}
+
+static void thread_begin(stopwatch_work work)
+{
+	static stopwatch_work its;
+	its = work;
+	goes_on = false;
+	pthread_create(&thread, NULL, thread_main, &its);
+	while (!__atomic_load_n(&goes_on, __ATOMIC_RELAXED))
+		;
+}
+
+static void thread_end(stopwatch_work work)
+{
+	(void)work;
+	pthread_cancel(thread);
+	pthread_join(thread, NULL);
+}
+
+static void child_begin(stopwatch_work work)
+{
+	child = fork();
+	if (child != 0)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	pin(0);
+	purse = &ledger->slot[1].purse;
+	for (;;)
+		work(1000);
+}
+
+static void child_end(stopwatch_work work)
+{
+	(void)work;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
 }
 
 /* --- the page map --- */
@@ -126,21 +141,21 @@ static void look_1t(uint64_t n)
 
 /* --- */
 
-static const struct {
+static const struct step {
 	const char *name;
-	double (*timed)(stopwatch_work work);
 	stopwatch_work work;
+	stopwatch_company begin, end;
 } steps[] = {
-	{ "bare-1", stopwatch, bare },
-	{ "charge-1", stopwatch, charge },
-	{ "bare-2", timed_beside, bare },
-	{ "charge-2", timed_beside, charge },
-	{ "charge-apart", timed_apart, charge },
-	{ "mark-page", stopwatch, mark_page },
-	{ "mark-2m", stopwatch, mark_2m },
-	{ "mark-1g", stopwatch, mark_1g },
-	{ "mark-1t", stopwatch, mark_1t },
-	{ "look-1t-empty", stopwatch, look_1t },
+	{ "bare-1", bare, stopwatch_alone, stopwatch_alone },
+	{ "charge-1", charge, stopwatch_alone, stopwatch_alone },
+	{ "bare-2", bare, thread_begin, thread_end },
+	{ "charge-2", charge, thread_begin, thread_end },
+	{ "charge-apart", charge, child_begin, child_end },
+	{ "mark-page", mark_page, stopwatch_alone, stopwatch_alone },
+	{ "mark-2m", mark_2m, stopwatch_alone, stopwatch_alone },
+	{ "mark-1g", mark_1g, stopwatch_alone, stopwatch_alone },
+	{ "mark-1t", mark_1t, stopwatch_alone, stopwatch_alone },
+	{ "look-1t-empty", look_1t, stopwatch_alone, stopwatch_alone },
 };
 
 static void prepare(void)
@@ -153,22 +168,32 @@ static void prepare(void)
 	purse = &ledger->slot[0].purse;
 }
 
-static void run(const char *name)
+static const struct step *step_of(const char *name)
 {
 	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-		if (strcmp(steps[i].name, name) == 0) {
-			printf("%s %.2f\n", name, steps[i].timed(steps[i].work));
-			return;
-		}
+		if (strcmp(steps[i].name, name) == 0)
+			return &steps[i];
 	fprintf(stderr, "ledger: no step named %s\n", name);
 	exit(2);
+}
+
+static void run(const struct step *s)
+{
+	s->begin(s->work);
+	printf("%s %.2f\n", s->name, stopwatch(s->work));
+	s->end(s->work);
 }
 
 int main(int argc, char **argv)
 {
 	prepare();
+	if (argc == 3 && strcmp(argv[1], "turns") == 0) {
+		const struct step *s = step_of(argv[2]);
+		stopwatch_turns(s->work, s->begin, s->end);
+		return 0;
+	}
 	for (int i = 1; i < argc; i++)
-		run(argv[i]);
+		run(step_of(argv[i]));
 	for (size_t i = 0; argc == 1 && i < sizeof steps / sizeof *steps; i++)
 		puts(steps[i].name);
 	return 0;

@@ -17,10 +17,10 @@ LAST = os.cpu_count() - 1
 
 def step_task(context, name, step_of, bounds=()):
     """`step_of`: which step is timed, by the name of the side."""
-    def run(side):
-        step = step_of[side.name]
-        return {name: lines_of(output_of([program(context, "ledger"), step], side))[step]}
-    return Task(name, [Side(s) for s in step_of], [Metric(name, bounds=bounds)], run)
+    def run_all(sides):
+        command_of = {side: [program(context, "ledger"), "turns", step_of[side.name]] for side in sides}
+        return ((side, {name: ns}) for side, ns in medians(command_of, context.random).items())
+    return Task(name, [Side(s) for s in step_of], [Metric(name, bounds=bounds)], run_all=run_all)
 
 
 def ledger(context):
@@ -89,7 +89,7 @@ def doors_run(context, call, sides):
     if call not in TWO_THREADS:
         command = pinned(command, [LAST])
     number, value_of = PROCESSES.get(call, (1, fmean))
-    took = [medians(command, sides, context.random) for _process in range(number)]
+    took = [medians({side: command for side in sides}, context.random) for _process in range(number)]
     return {side: value_of([each[side] for each in took]) for side in sides}
 
 

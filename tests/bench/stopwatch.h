@@ -75,13 +75,26 @@ static inline double stopwatch(stopwatch_work work)
 	return stopwatch_median(took, plan.batches);
 }
 
+/* What goes on beside the work, and only then. */
+typedef void (*stopwatch_company)(stopwatch_work work);
+
+static inline void stopwatch_alone(stopwatch_work work)
+{
+	(void)work;
+}
+
 /* In turn with others: says how many batches it wants, and does one, and says what one took, for each
  * line that it reads. */
-static inline void stopwatch_turns(stopwatch_work work)
+static inline void stopwatch_turns(stopwatch_work work, stopwatch_company begin, stopwatch_company end)
 {
 	char line[8];
+	begin(work);
 	struct stopwatch_plan plan = stopwatch_try(work);
+	end(work);
 	printf("%zu\n", plan.batches);
-	for (fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout))
-		printf("%.1f\n", stopwatch_batch(work, plan.n));
+	for (fflush(stdout); fgets(line, sizeof line, stdin); fflush(stdout)) {
+		begin(work);
+		printf("%.2f\n", stopwatch_batch(work, plan.n));
+		end(work);
+	}
 }

@@ -31,14 +31,14 @@ def turn(process, side):
     return number_of(process, side)
 
 
-def medians(command, sides, random):
-    """{side: median of its turns}"""
+def medians(command_of, random):
+    """{side: median of its turns}, for {side: command}."""
     with ExitStack() as stack:
         running, turns = [], []
-        for side in sides: # none before the one in front of it is ready, and waits
+        for side, command in command_of.items(): # none before the one in front of it is ready, and waits
             running.append((side, stack.enter_context(started(command, side))))
             turns.append(number_of(running[-1][1], side))
-        took = {side: [] for side in sides}
+        took = {side: [] for side in command_of}
         for _turn in range(int(min(turns))):
             random.shuffle(running)
             for side, process in running:

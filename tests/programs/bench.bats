@@ -26,7 +26,7 @@ from sides import Side
 from turns import medians
 sides = [Side("one", {"STEP": "1"}), Side("two", {"STEP": "2"})]
 try:
-    took = medians(["sh", "-c", sys.argv[1]], sides, random)
+    took = medians({side: ["sh", "-c", sys.argv[1]] for side in sides}, random)
     print(*(took[side] for side in sides))
 except RuntimeError as error:
     print(error)' "$1"
