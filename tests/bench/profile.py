@@ -33,7 +33,7 @@ def profile(context):
                       check=False).returncode != 0:
         raise Missing("perf may not record here")
 
-    cluster = services.Postgres(context)
+    cluster = services.Postgres(context, "profile")
     jemalloc = symbols_of(os.path.join(context.build, "jemalloc.a"))
 
     def run(side):

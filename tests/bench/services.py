@@ -13,6 +13,7 @@ import time
 
 from sides import Side
 from task import Bound, Metric, Missing, Task, output_of, pinned, resources_of
+from turns import bursts
 
 SIDES = ["bare", "jemalloc", "solvent"]
 SERVED = [Bound("jemalloc", least=0.99), Bound("bare", least=0.97)]
@@ -30,6 +31,16 @@ def needed(*programs):
     for program in programs:
         if not shutil.which(program):
             raise Missing(program + " is not installed")
+
+
+TURNS = 5 # a sample
+
+
+def in_turn(context, sides, server_of, burst):
+    """All servers are up at once, and are under load one after another: yields what a task's run_all does."""
+    with contextlib.ExitStack() as stack:
+        servers = {side: stack.enter_context(server_of(side)) for side in sides}
+        yield from bursts(sides, context.random, TURNS, lambda side: burst(servers[side])).items()
 
 
 class Server:
@@ -72,16 +83,19 @@ def redis(context):
     needed("redis-server", "redis-benchmark")
     tests = ["set", "get", "lpush", "hset"]
 
-    def run(side):
+    def server_of(side):
         port = port_free()
-        server = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", context.work]
-        with Server(server, side, port):
-            out = output_of(pinned(["redis-benchmark", "-p", str(port), "-t", ",".join(tests), "-n", "300000", "-P", "16",
-                                    "-d", "200", "-r", "100000", "--csv"], LAST), LOAD)
+        return Server(["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", context.work],
+                      side, port)
+
+    def burst(server):
+        out = output_of(pinned(["redis-benchmark", "-p", str(server.port), "-t", ",".join(tests), "-n", "60000", "-P", "16",
+                                "-d", "200", "-r", "100000", "--csv"], LAST), LOAD)
         rows = dict(re.findall(r'^"(\w+)[^"]*","([0-9.]+)"', out, re.M))
         return {"redis " + t: float(rows[t.upper()]) for t in tests}
     yield Task("redis", context.sides.some(SIDES),
-               [Metric("redis " + t, "requests a second", True, SERVED) for t in tests], run)
+               [Metric("redis " + t, "requests a second", True, SERVED) for t in tests],
+               run_all=lambda sides: in_turn(context, sides, server_of, burst))
 
 
 # --- postgres -------------------------------------------------------------------
@@ -94,17 +108,18 @@ def postgres_bin():
 
 
 class Postgres:
-    """A cluster with pgbench's tables, as whoever may run one."""
+    """A cluster with pgbench's tables for a side, as whoever may run one. Nothing is vacuumed while another
+    side has its turn."""
 
-    def __init__(self, context):
+    def __init__(self, context, name):
         self.bins, self.port = postgres_bin(), port_free()
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-        self.data = os.path.join(context.work, "pgdata")
+        self.data = os.path.join(context.work, "pgdata-" + name)
         self.client = [self.bins + "/pgbench", "-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres"]
         as_user = ["setpriv", "--reuid", self.user, "--regid", self.user, "--init-groups"] if os.geteuid() == 0 else []
         self.command = as_user + [self.bins + "/postgres", "-D", self.data, "-p", str(self.port), "-k", "",
                                   "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=128MB", "-c", "fsync=off",
-                                  "-c", "max_wal_size=4GB"]
+                                  "-c", "max_wal_size=4GB", "-c", "autovacuum=off"]
         shutil.rmtree(self.data, ignore_errors=True)
         os.makedirs(self.data)
         shutil.chown(self.data, self.user)
@@ -120,26 +135,26 @@ class Postgres:
                 if ready.returncode == 0:
                     break
                 time.sleep(0.05)
-            yield
+            yield self
 
     def bench(self, how):
         out = output_of(pinned(self.client + ["-n", "-M", "prepared"] + how + ["postgres"], LAST), LOAD)
         return float(re.search(r"tps = ([0-9.]+)", out).group(1))
 
 
-GOES = {"pgbench select": ["-S", "-c", "2", "-T", "4"], "pgbench tpcb": ["-c", "2", "-T", "4"],
-        "pgbench connect": ["-S", "-C", "-c", "1", "-T", "3"]}
+GOES = {"pgbench select": ["-S", "-c", "2", "-T", "1"], "pgbench tpcb": ["-c", "2", "-T", "1"],
+        "pgbench connect": ["-S", "-C", "-c", "1", "-T", "1"]}
 
 
 def postgres(context):
-    cluster = Postgres(context)
+    clusters = {side: Postgres(context, side.name) for side in context.sides.some(SIDES)}
 
-    def run(side):
-        with cluster.server(side):
-            return {name: cluster.bench(how) for name, how in GOES.items()}
+    def burst(cluster):
+        return {name: cluster.bench(how) for name, how in GOES.items()}
     yield Task("postgres", context.sides.some(SIDES),
                [Metric(n, "transactions a second", True,
-                       [Bound("jemalloc", least=0.97)] if n == "pgbench connect" else SERVED) for n in GOES], run)
+                       [Bound("jemalloc", least=0.97)] if n == "pgbench connect" else SERVED) for n in GOES],
+               run_all=lambda sides: in_turn(context, sides, lambda side: clusters[side].server(side), burst))
 
 
 # --- memcached ------------------------------------------------------------------
@@ -147,15 +162,16 @@ def postgres(context):
 def memcached(context):
     needed("memcached", "memcaslap")
 
-    def run(side):
+    def server_of(side):
         port = port_free()
-        server = ["memcached", "-p", str(port), "-l", "127.0.0.1", "-t", "1", "-m", "256"]
-        if os.geteuid() == 0:
-            server += ["-u", "nobody"]
-        with Server(server, side, port):
-            out = output_of(pinned(["memcaslap", "-s", "127.0.0.1:%d" % port, "-t", "5s", "-T", "1", "-c", "16"], LAST), LOAD)
+        command = ["memcached", "-p", str(port), "-l", "127.0.0.1", "-t", "1", "-m", "256"]
+        return Server(command + (["-u", "nobody"] if os.geteuid() == 0 else []), side, port)
+
+    def burst(server):
+        out = output_of(pinned(["memcaslap", "-s", "127.0.0.1:%d" % server.port, "-t", "2s", "-T", "1", "-c", "16"], LAST), LOAD)
         return {"memcached": float(re.search(r"TPS: *([0-9]+)", out).group(1))}
-    yield Task("memcached", context.sides.some(SIDES), [Metric("memcached", "requests a second", True, SERVED)], run)
+    yield Task("memcached", context.sides.some(SIDES), [Metric("memcached", "requests a second", True, SERVED)],
+               run_all=lambda sides: in_turn(context, sides, server_of, burst))
 
 
 # --- programs that end ------------------------------------------------------------

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One program on several sides at once, each of which does a little when it is its turn. What the
-machine does meanwhile - it may run half as fast a second later - it does to all of them."""
+"""Several sides at once, each of which does a little when it is its turn. What the machine does
+meanwhile - it may run half as fast a second later - it does to all of them."""
 import subprocess
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -44,3 +44,14 @@ def medians(command_of, random):
             for side, process in running:
                 took[side].append(turn(process, side))
     return {side: median(values) for side, values in took.items()}
+
+
+def bursts(sides, random, turns, burst):
+    """{side: {name: median}} of so many turns of burst(side), which gives {name: value}. The first turn of
+    each warms it up, and does not count."""
+    took, order = {side: [] for side in sides}, list(sides)
+    for _turn in range(turns + 1):
+        random.shuffle(order)
+        for side in order:
+            took[side].append(burst(side))
+    return {side: {name: median([each[name] for each in took[side][1:]]) for name in took[side][0]} for side in sides}

@@ -42,6 +42,17 @@ except RuntimeError as error:
 	[ "$status" != 0 ]
 }
 
+@test "the first burst of each side warms it up, and of the others the median counts" {
+	run env PYTHONPATH=tests/bench PYTHONDONTWRITEBYTECODE=1 python3 -c '
+import random
+from turns import bursts
+left = {"one": [99, 1, 2, 50], "two": [0, 7, 7, 6]}
+print(bursts(["one", "two"], random, 3, lambda side: {"served": left[side].pop(0)}))
+print(left)'
+	[ "${lines[0]}" = "{'one': {'served': 2}, 'two': {'served': 7}}" ]
+	[ "${lines[1]}" = "{'one': [], 'two': []}" ]
+}
+
 # make passes on what its whole group was sent.
 @test "ended by signal after signal, the benchmark leaves no process and no file" {
 	local before pid
