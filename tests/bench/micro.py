@@ -89,7 +89,9 @@ def doors_run(context, call, sides):
     if call not in TWO_THREADS:
         command = pinned(command, [LAST])
     number, value_of = PROCESSES.get(call, (1, fmean))
-    took = [medians({side: command for side in sides}, context.random) for _process in range(number)]
+    # Whoever comes first gets other memory than the last, and may get that of the process before again.
+    took = [medians({side: command for side in context.random.sample(sides, len(sides))}, context.random)
+            for _process in range(number)]
     return {side: value_of([each[side] for each in took]) for side in sides}
 
 
