@@ -49,9 +49,9 @@ JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 # -- rooms --------------------------------------------------------------------
 obj = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $1/*.c))
 RESERVE := $(call obj,reserve)
-# What a child of fork runs lies together, last and before reserve/: two page faults of it less.
-BIRTH   := alert atfork charge fork lock map next self shared
-SHIM    := $(filter-out $(BIRTH:%=$(BUILD)/shim/%.o),$(call obj,shim)) $(BIRTH:%=$(BUILD)/shim/%.o)
+# What a child of fork runs lies together, last and before reserve/: one page fault of it less.
+BIRTH   := $(patsubst %,$(BUILD)/shim/%.o,alert atfork charge fork lock map next self shared)
+SHIM    := $(filter-out $(BIRTH),$(call obj,shim)) $(BIRTH)
 DAEMON  := $(call obj,daemon) $(call obj,daemon/killer)
 CLI     := $(call obj,cli)
 TESTS   := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))

@@ -47,6 +47,11 @@ struct look {
 	uint64_t data, resident;
 };
 
+static bool is_large(const struct look *look)
+{
+	return look->resident > AUDIT_LARGE_PAGES;
+}
+
 static bool look_once(const struct account *a, uint32_t s, struct look *ret)
 {
 	struct count count;
@@ -160,7 +165,7 @@ static void member_suspect(struct broker *b, struct account *a, uint32_t s, cons
 	struct member *m = &a->member[s];
 	struct look now;
 	int64_t excess;
-	if (look->resident > AUDIT_LARGE_PAGES) {
+	if (is_large(look)) {
 		large_suspect(b, a, s, look);
 		return;
 	}
@@ -175,28 +180,33 @@ static void member_suspect(struct broker *b, struct account *a, uint32_t s, cons
  * to learn from it: of many that have just started, few live to be counted. */
 static bool can_wait(struct broker *b, struct member *m, const struct look *look)
 {
-	if (m->counted || m->has_left || look->resident > AUDIT_LARGE_PAGES || count_is_due(b, m))
+	if (m->counted || m->has_left || is_large(look) || count_is_due(b, m))
 		return false;
 	bool moved = m->looked_at && (int64_t)look->data != m->apart;
 	m->apart = (int64_t)look->data;
 	m->looked_at = true;
-	m->quiet += !moved && m->quiet < AUDIT_QUIETER;
 	return !moved;
+}
+
+/* It was counted, and nothing has come past the doors since. */
+static bool holds_still(const struct member *m, const struct look *look)
+{
+	return m->counted && look->low == m->apart && m->drift == 0 && !is_doubted(m) && !m->has_left;
 }
 
 static void attached_audit(struct broker *b, struct account *a, uint32_t s)
 {
 	struct member *m = &a->member[s];
 	struct look look;
-	if (!look_once(a, s, &look) || can_wait(b, m, &look))
+	if (!look_once(a, s, &look))
 		return;
-	if (m->counted && look.low == m->apart && m->drift == 0 && !is_doubted(m) && !m->has_left) {
+	if (can_wait(b, m, &look) || holds_still(m, &look)) {
 		m->quiet += m->quiet < AUDIT_QUIETER;
 		return;
 	}
 	m->quiet = 0;
 	/* The first time, one of these is counted whatever the looks say. */
-	bool is_first = !m->counted && look.resident <= AUDIT_LARGE_PAGES;
+	bool is_first = !m->counted && !is_large(&look);
 	if (unattached_turn(b, a, s) || (!is_first && !look_well(a, s, &look)))
 		return;
 	if (m->counted && look.high < m->apart && m->unseen == 0 && !is_doubted(m))
@@ -218,7 +228,7 @@ static void unattached_audit(struct broker *b, struct account *a, uint32_t s)
 	bool changed = (int64_t)m->unseen + m->drift != look.low + hidden;
 	if (changed || m->drift != 0)
 		unseen_set(b, a, s, (uint32_t)min_u64((uint64_t)(look.low + hidden), PAGES_MAX));
-	bool wanted = !m->counted || (changed && look.resident <= AUDIT_LARGE_PAGES);
+	bool wanted = !m->counted || (changed && !is_large(&look));
 	if (!wanted || !count_is_due(b, m) || !member_count(b, a, s, &whole))
 		return;
 	m->apart = larger(0, whole - look.low);

@@ -339,8 +339,7 @@ static uint64_t meminfo_kib(const char *text, const char *key)
 uint64_t proc_memory_bytes(void)
 {
 	char text[8192];
-	int fd = openat(root_fd, "meminfo", O_RDONLY | O_CLOEXEC);
-	if (proc_text(fd < 0 ? -errno : fd, text, sizeof text) < 0)
+	if (proc_text(file_open("meminfo"), text, sizeof text) < 0)
 		return 0;
 	return (meminfo_kib(text, "MemTotal:") + meminfo_kib(text, "SwapTotal:")) << 10;
 }

@@ -6,7 +6,7 @@ import time
 from statistics import fmean
 
 from figures import median
-from sides import Side
+from sides import Side, meminfo
 from task import Bound, Metric, Task, assignments, lines_of, output_of, pinned, program
 from turns import medians
 
@@ -78,9 +78,7 @@ LARGE = {"fork-160m": 160 << 10, "fork-1000m": 1000 << 10}
 
 
 def is_too_large(call, sides):
-    with open("/proc/meminfo", encoding="ascii") as f:
-        available = [int(line.split()[1]) for line in f if line.startswith("MemAvailable:")]
-    return LARGE.get(call, 0) * len(sides) > available[0] // 2
+    return LARGE.get(call, 0) * len(sides) > meminfo()["MemAvailable"] // 2
 
 
 def doors_run(context, call, sides):

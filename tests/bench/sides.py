@@ -145,11 +145,16 @@ class Broker:
         subprocess.run(["rm", "-rf", self.home], check=False)
 
 
+def meminfo():
+    """Its lines by name, in KiB."""
+    with open("/proc/meminfo", encoding="ascii") as f:
+        return {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in f)}
+
+
 def commit_is_full():
     """Has more been promised than mode 2 would ever let be? It may, where nobody holds any of it:
     Linux 6.18 forgets to give back what mremap(2) with MREMAP_FIXED cuts off as it shrinks."""
-    with open("/proc/meminfo") as f:
-        kib = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in f)}
+    kib = meminfo()
     return kib["Committed_AS"] > 0.5 * kib["MemTotal"]
 
 
